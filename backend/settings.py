@@ -1,0 +1,127 @@
+"""Settings of one organization: names of deployment.md section 15, read from the environment or a file."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class ChannelSettings(BaseModel):
+    restricted: bool = False
+    model_export_enabled: bool = False
+
+
+class PeerSettings(BaseModel):
+    """How to reach another organization, and the secrets of both directions (rest-api.md 19)."""
+
+    url: str
+    outgoing: str = Field(repr=False)
+    incoming: str = Field(repr=False)
+
+
+class UserSettings(BaseModel):
+    """An account provisioned at start (deployment.md 6.2)."""
+
+    username: str
+    password: str = Field(repr=False)
+    channel: str
+    role: str = "ADMIN"
+
+
+class Settings(BaseSettings):
+    """One organization. The settings file is JSON with the same (upper-case) names, mode 0600 (rule 18)."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    # identity and addresses
+    NAME: str = "org-1"  # short name: URL prefix, user, CLI
+    ORG_NAME: str = "default"
+    MSP_ID: str = ""
+    CHANNELS: Annotated[dict[str, ChannelSettings], NoDecode] = Field(default_factory=dict)
+    DEFAULT_DOMAIN: str = "http://127.0.0.1:8000"
+    SUBPATH: str = ""
+    PEERS: dict[str, PeerSettings] = Field(default_factory=dict)  # by MSP id, own id included
+    USERS: list[UserSettings] = Field(default_factory=list)
+    COMMON_HOST_DOMAIN: str | None = None
+    TRUSTED_PROXIES: int = 0
+    CORS_ORIGIN_WHITELIST: list[str] = Field(default_factory=list)
+    CORS_ALLOW_CREDENTIALS: bool = False
+    BACKEND_VERSION: str = "dev"
+    ISOLATED: bool = False
+    # secrets
+    SECRET_KEY: str = Field(default="", repr=False)
+    # database
+    DATABASE_URL: str | None = Field(default=None, repr=False)
+    DATABASE_DATABASE: str = "backend"
+    DATABASE_USERNAME: str = "backend"
+    DATABASE_PASSWORD: str = Field(default="backend", repr=False)
+    DATABASE_HOSTNAME: str = "localhost"
+    DATABASE_PORT: int = 5432
+    # ledger
+    ORCHESTRATOR_HOST: str = "127.0.0.1"
+    ORCHESTRATOR_PORT: int = 9000
+    ORCHESTRATOR_TLS_ENABLED: bool = False
+    ORCHESTRATOR_MTLS_ENABLED: bool = False
+    ORCHESTRATOR_TLS_SERVER_CACERT_PATH: Path | None = None
+    ORCHESTRATOR_TLS_CLIENT_CERT_PATH: Path | None = None
+    ORCHESTRATOR_TLS_CLIENT_KEY_PATH: Path | None = None
+    # limits and tokens
+    DEFAULT_THROTTLE_RATES: int = 40
+    PAGINATION_MAX_PAGE_SIZE: int = 10_000
+    DATA_UPLOAD_MAX_SIZE: int = 1024**3
+    EXPIRY_TOKEN_ENABLED: bool = True
+    EXPIRY_TOKEN_LIFETIME: int = 1440
+    HTTP_CLIENT_TIMEOUT_SECONDS: int = 30
+    # files
+    MEDIA_ROOT: Path = Path("/var/substra/medias")  # this organization's own folder
+    SERVERMEDIAS_ROOT: Path = Path("/var/substra/servermedias")
+    ENABLE_DATASAMPLE_STORAGE_IN_SERVERMEDIAS: bool = False
+    GZIP_MODELS: bool = False
+    # compute
+    BUILDER_ENABLED: bool = False
+    BUILDER_CONCURRENCY: int = 1
+    IMAGE_BUILD_TIMEOUT: int = 3600
+    TASK_TIMEOUT: int = 0  # seconds, 0 = none
+    WORKERS: int = 2
+    RUN_FOLDER: Path = Path("/tmp/substra-ray")  # noqa: S108  short private folder: sockets, zygotes, task folders
+    RUNNER_API_URL: str = (
+        "http://127.0.0.1:8000"  # where runners exchange leases: the plain uvicorn
+    )
+    RUN_ENVIRONMENT: dict[str, str] = Field(default_factory=dict)  # rule 42
+    LOG_LEVEL: str = "INFO"
+
+    @field_validator("CHANNELS", mode="before")
+    @classmethod
+    def _channels(cls, value: Any) -> Any:
+        """Both forms of the contract: `[{"a": {}}, {"b": {}}]` and `{"a": {}, "b": {}}`, or their JSON."""
+        if isinstance(value, str):
+            value = json.loads(value)
+        if isinstance(value, list):
+            return {name: options for entry in value for name, options in entry.items()}
+        return value
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Settings from a JSON file; what it does not name comes from the environment."""
+        return cls(**json.loads(path.read_text("utf-8")))
+
+    @property
+    def database_url(self) -> str:
+        if self.DATABASE_URL:
+            return self.DATABASE_URL
+        return (
+            f"postgresql+psycopg2://{self.DATABASE_USERNAME}:{self.DATABASE_PASSWORD}"
+            f"@{self.DATABASE_HOSTNAME}:{self.DATABASE_PORT}/{self.DATABASE_DATABASE}"
+        )
+
+    @property
+    def prefix(self) -> str:
+        """`/org-1`, or empty: the path below which every route but none else lies."""
+        trimmed = self.SUBPATH.strip("/")
+        return f"/{trimmed}" if trimmed else ""
+
+    def address(self, path: str) -> str:
+        """The registered address of a file: DEFAULT_DOMAIN + path (rule 26)."""
+        return self.DEFAULT_DOMAIN.rstrip("/") + "/" + path.lstrip("/")

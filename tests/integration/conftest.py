@@ -1,0 +1,47 @@
+"""A real PostgreSQL for every test here: one server a session, one database a test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+
+SERVER = "SUBSTRA_RAY_TEST_POSTGRES"  # an address of a running server, to use instead of our own
+
+
+def _execute(server: str, statement: str) -> None:
+    connection = psycopg2.connect(server + "/postgres")
+    connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`postgresql://user:password@host:port` of a running server, without a database name."""
+    given = os.environ.get(SERVER)
+    if given:
+        yield given.rstrip("/")
+        return
+    from network.postgres import temporary_server
+
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    with temporary_server(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """A new, empty database that is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _execute(postgres, f'CREATE DATABASE "{name}"')
+    try:
+        yield f"{postgres}/{name}"
+    finally:
+        _execute(postgres, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
