@@ -3,8 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+import orjson
+from sqlalchemy import Connection, Engine
 from sqlmodel import Session, create_engine
+
+
+def _driver(url: str) -> str:
+    """psycopg2, whatever SQLAlchemy's default driver for `postgresql://` is."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg2://{rest}" if separator and scheme in _PLAIN else url
+
+
+_PLAIN = ("postgresql", "postgres")
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 class Database:
@@ -13,11 +27,13 @@ class Database:
     def __init__(self, url: str, *, size: int = 8) -> None:
         self.url = url
         self.engine: Engine = create_engine(
-            url,
+            _driver(url),
             pool_size=size,
             max_overflow=0,
             pool_pre_ping=False,
             pool_timeout=30,
+            json_serializer=_json,
+            json_deserializer=orjson.loads,
             connect_args={"application_name": "substra-ray", "options": "-c timezone=UTC"},
         )
 
@@ -31,6 +47,13 @@ class Database:
             if not durable:
                 session.connection().exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in autocommit mode: one round trip a query, for reads that need no common snapshot."""
+        options = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with options.connect() as connection:
+            yield connection
 
     def dispose(self) -> None:
         self.engine.dispose()

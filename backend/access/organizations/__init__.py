@@ -1,0 +1,1 @@
+"""Organizations of a channel: who is a member, under which address."""

@@ -1,0 +1,1 @@
+"""Accounts of people: their password, their channel and their role in it."""

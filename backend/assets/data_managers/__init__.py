@@ -1,0 +1,1 @@
+"""Data managers (datasets): an opener and a description, with permissions."""

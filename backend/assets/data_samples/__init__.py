@@ -1,0 +1,1 @@
+"""Data samples: the data itself, which never leaves its organization."""

@@ -1,0 +1,1 @@
+"""Functions: what a task executes, uploaded as a build context."""

@@ -1,0 +1,42 @@
+"""One organization's parts, built from its settings and handed to everything that needs them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from backend.kit.database import Database
+from backend.ports.exchange import Exchange
+from backend.ports.ledger.client import Ledger
+from backend.ports.storage import FilesystemStorage, Storage
+from backend.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a process of this organization works with. Threads share it; `close` ends it."""
+
+    settings: Settings
+    database: Database
+    ledger: Ledger
+    storage: Storage
+    exchange: Exchange
+
+    @classmethod
+    def build(cls, settings: Settings, *, pool_size: int = 8) -> Self:
+        """Open nothing yet: connections are made at the first use (but the media folders are created)."""
+        return cls(
+            settings=settings,
+            database=Database(settings.database_url, size=pool_size),
+            ledger=Ledger(settings),
+            storage=FilesystemStorage(settings.MEDIA_ROOT),
+            exchange=Exchange(settings),
+        )
+
+    @property
+    def own(self) -> str:
+        """This organization's id."""
+        return self.settings.MSP_ID
+
+    def close(self) -> None:
+        self.exchange.close()
+        self.ledger.close()
+        self.database.dispose()

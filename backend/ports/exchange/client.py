@@ -1,0 +1,214 @@
+"""The HTTP client between organizations.
+
+The address is the configured URL of the owner plus a path built from kind and key: a registered storage
+address is never followed, for it would send our secret wherever an owner wrote (rule 27).
+"""
+
+import contextlib
+import hashlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from backend.kit.errors import PeerUnreachable
+from backend.ports.exchange.errors import PeerRefused, WrongChecksum
+from backend.settings import PeerSettings, Settings
+
+log = structlog.get_logger(__name__)
+CHUNK = 256 * 1024
+PASSED_ON = {401, 403, 404, 410}
+
+
+class Exchange:
+    """Downloads from other organizations. Thread-safe; nothing is opened before the first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._own = settings.MSP_ID
+        self._peers: dict[str, PeerSettings] = dict(settings.PEERS)
+        self._timeout = httpx.Timeout(settings.HTTP_CLIENT_TIMEOUT_SECONDS, connect=10.0)
+        self._tls: ssl.SSLContext | None = None
+
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
+
+    # ------------------------------------------------------------------ for a user's download
+    @asynccontextmanager
+    async def stream(
+        self, owner: str, channel: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """The owner's open answer (2xx or 416) to a download made for one of our users.
+
+        Raises:
+            PeerRefused: 401, 403, 404 or 410 of the owner.
+            PeerUnreachable: no answer, or any other one (504).
+        """
+        url, common, auth = self._request(owner, channel, path)
+        common = {**common, **(headers or {}), "Substra-Proxy-Asset": "True"}
+        async with httpx.AsyncClient(**self._options(url), timeout=self._timeout) as client:
+            request = client.build_request("GET", url, headers=common)
+            try:
+                response = await client.send(request, auth=auth, stream=True)
+                if response.is_error and response.status_code != 416:
+                    await _short(response)
+            except httpx.HTTPError as error:
+                log.warning("peer_unreachable", owner=owner, error=repr(error))
+                raise PeerUnreachable from None
+            try:
+                if response.status_code == 416:
+                    yield response
+                else:
+                    yield _accepted(response)
+            finally:
+                await response.aclose()
+
+    # ------------------------------------------------------------------ for a task's input
+    def fetch(
+        self,
+        owner: str,
+        channel: str,
+        path: str,
+        target: Path,
+        checksum: str,
+        salt: bytes = b"",
+    ) -> int:
+        """Bring a file to `target` (whose folder exists) and verify it; returns its size in bytes.
+
+        What was received before a cut is kept beside the target and continued by the next call. `checksum` is
+        the SHA-256 in hex of the bytes followed by `salt` (a model's task key, rest-api.md 18).
+
+        Raises:
+            PeerRefused: 401, 403, 404 or 410 of the owner; `final` tells whether to give up (rule 44).
+            PeerUnreachable: no answer, a cut that repeats without progress, or a server error.
+            WrongChecksum: all bytes came, and they are not the ones named.
+        """
+        part = target.with_name(f".{target.name}.{checksum[:16]}.part")
+        before = -1
+        for attempt in Retrying(
+            retry=retry_if_exception_type(PeerUnreachable),
+            stop=stop_after_attempt(3),
+            wait=wait_exponential(multiplier=0.2, max=1),
+            reraise=True,
+        ):
+            with attempt:
+                size = part.stat().st_size if part.exists() else 0
+                while size > before:  # a cut that made progress is no failed attempt
+                    before = size
+                    try:
+                        self._receive(owner, channel, path, part, checksum)
+                        break
+                    except PeerUnreachable:
+                        size = part.stat().st_size if part.exists() else 0
+                        if size <= before:
+                            raise
+                else:
+                    before = -1
+                    self._receive(owner, channel, path, part, checksum)
+        return self._settle(part, target, checksum, salt)
+
+    def _receive(self, owner: str, channel: str, path: str, part: Path, checksum: str) -> None:
+        """One request that appends to `part`, or starts it anew when the owner knows no ranges."""
+        url, headers, auth = self._request(owner, channel, path)
+        have = part.stat().st_size if part.exists() else 0
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            headers["If-Range"] = f'"{checksum}"'
+        try:
+            with (
+                httpx.Client(**self._options(url), timeout=self._timeout) as client,
+                client.stream("GET", url, headers=headers, auth=auth) as response,
+            ):
+                if response.status_code == 416 and have:  # all of it was there already
+                    return
+                if response.is_error:
+                    response.read()
+                _accepted(response)
+                resumed = response.status_code == 206 and _starts_at(response) == have
+                if response.status_code == 206 and not resumed:
+                    raise PeerUnreachable("The owner answered with another range than asked for")
+                with part.open("ab" if resumed else "wb") as file:
+                    for chunk in response.iter_raw(CHUNK):
+                        file.write(chunk)
+        except httpx.HTTPError as error:
+            log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
+            raise PeerUnreachable from None
+
+    def _settle(self, part: Path, target: Path, checksum: str, salt: bytes) -> int:
+        digest = hashlib.sha256()
+        with part.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+            size = file.tell()
+            os.fsync(file.fileno())
+        digest.update(salt)
+        if digest.hexdigest() != checksum:
+            part.unlink()
+            raise WrongChecksum
+        part.replace(target)
+        return size
+
+    # ------------------------------------------------------------------ requests
+    def _request(
+        self, owner: str, channel: str, path: str
+    ) -> tuple[str, dict[str, str], httpx.BasicAuth]:
+        peer = self._peers.get(owner)
+        if peer is None or not peer.outgoing:
+            raise PeerUnreachable(f"No address and secret are configured for organization {owner}")
+        url = peer.url.rstrip("/") + "/" + path.lstrip("/")
+        headers = {
+            "Accept": "application/json;version=0.0",
+            "Accept-Encoding": "identity",  # checksums and ranges are of the bytes themselves
+            "Substra-Channel-Name": channel,
+        }
+        return url, headers, httpx.BasicAuth(self._own, peer.outgoing)
+
+    def _options(self, url: str) -> dict[str, Any]:
+        """Redirects would carry the secret away, and a proxy has nothing to do with loopback."""
+        parts = urlsplit(url)
+        verify: ssl.SSLContext | bool = False
+        if parts.scheme == "https":
+            if self._tls is None:
+                self._tls = httpx.create_ssl_context()
+            verify = self._tls
+        loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        return {"follow_redirects": False, "trust_env": not loopback, "verify": verify}
+
+
+async def _short(response: httpx.Response) -> None:
+    """Read at most the beginning of an error's body."""
+    await response.aread()
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
+    """The answer itself when it is 2xx.
+
+    Raises:
+        PeerRefused, PeerUnreachable: as `Exchange.fetch` says.
+    """
+    status = response.status_code
+    if status in PASSED_ON:
+        raise PeerRefused(status, _detail(response))
+    if not response.is_success:
+        raise PeerUnreachable(f"The organization that holds this file answered {status}")
+    return response
+
+
+def _detail(response: httpx.Response) -> object:
+    with contextlib.suppress(ValueError):
+        body = response.json()
+        if isinstance(body, dict) and "detail" in body:
+            return body["detail"]
+    return response.reason_phrase or "Refused by the organization that holds this file"
+
+
+def _starts_at(response: httpx.Response) -> int | None:
+    header = response.headers.get("content-range", "")
+    start = header.removeprefix("bytes ").partition("-")[0]
+    return int(start) if start.isdigit() else None
