@@ -26,12 +26,6 @@ class ComputeTask(SQLModel, table=True):
         Index("compute_task_plan_status", "compute_plan_key", "status"),
         Index("compute_task_plan_function", "compute_plan_key", "function_key"),
         Index("compute_task_function", "function_key"),
-        Index(
-            "compute_task_round",
-            "compute_plan_key",
-            text("(metadata ->> 'round_idx')"),
-            postgresql_where=text("metadata ? 'round_idx'"),
-        ),
     )
 
     key: UUID = Field(primary_key=True)

@@ -99,7 +99,11 @@ class ChannelLedger:
                     return rpc(request, metadata=self._metadata, timeout=ANSWER_S)
                 except grpc.RpcError as error:
                     call = cast("grpc.Call", error)
-                    raise LedgerError(call.code(), call.details() or "") from None
+                    raise LedgerError(
+                        call.code(),
+                        call.details() or "",
+                        repeated=attempt.retry_state.attempt_number > 1,
+                    ) from None
         raise AssertionError("unreachable")
 
     # ------------------------------------------------------------------ organizations, information

@@ -32,13 +32,15 @@ _REFUSED_AS_UNKNOWN = ("OE0108", "OE0109", "OE0110")
 class LedgerError(ApiError):
     """The ledger refused, or could not be asked.
 
-    `code` is the gRPC code, `details` the ledger's own text (`OE0006: …`).
+    `code` is the gRPC code, `details` the ledger's own text (`OE0006: …`). `repeated` is True when an earlier
+    attempt of the same call had no answer and may have been carried out (rule 5).
     """
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, *, repeated: bool = False) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
+        self.repeated = repeated
 
     @property
     def status_code(self) -> int:
@@ -50,6 +52,11 @@ class LedgerError(ApiError):
     def outcome_unknown(self) -> bool:
         """True when the call may have been carried out (rule 3): ask by key before deciding."""
         return self.code in UNKNOWN_OUTCOME
+
+    @property
+    def maybe_ours(self) -> bool:
+        """True when what was to be registered may stand in the ledger because of this very call (rule 5)."""
+        return self.outcome_unknown or (self.already_exists and self.repeated)
 
     @property
     def already_exists(self) -> bool:
