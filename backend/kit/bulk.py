@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
-from sqlalchemy import TableClause, text
+from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
 from sqlmodel import Session, SQLModel
 
 Row = Mapping[str, Any]
+
+
+def core(table: type[SQLModel]) -> Table:
+    """The Core table behind a SQLModel class: its columns (`.c`) are columns to mypy too."""
+    return cast("Table", table.__table__)  # type: ignore[attr-defined]
 
 
 def insert_rows(session: Session, table: type[SQLModel], rows: Sequence[Row]) -> list[Any]:
@@ -20,7 +25,7 @@ def insert_rows(session: Session, table: type[SQLModel], rows: Sequence[Row]) ->
     """
     if not rows:
         return []
-    statement = _insert(table.__table__, tuple(rows[0]))  # type: ignore[attr-defined]
+    statement = _insert(core(table), tuple(rows[0]))
     return list(session.connection().execute(text(statement), {"rows": _document(rows)}).scalars())
 
 
@@ -28,7 +33,7 @@ def update_rows(session: Session, table: type[SQLModel], rows: Sequence[Row]) ->
     """Set every column of `rows` other than the first, which is the key. All rows have the same columns."""
     if not rows:
         return
-    statement = _update(table.__table__, tuple(rows[0]))  # type: ignore[attr-defined]
+    statement = _update(core(table), tuple(rows[0]))
     session.connection().execute(text(statement), {"rows": _document(rows)})
 
 
@@ -37,16 +42,16 @@ def _document(rows: Sequence[Row]) -> str:
     return orjson.dumps(list(rows)).replace(rb"\u0000", rb"\ufffd").decode()
 
 
-def _record(table: TableClause, columns: tuple[str, ...]) -> str:
+def _record(table: Table, columns: tuple[str, ...]) -> str:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     types = ", ".join(f'"{c}" {table.c[c].type.compile(dialect=dialect)}' for c in columns)
     return f"json_to_recordset(CAST(:rows AS json)) AS r({types})"
 
 
 @lru_cache(maxsize=64)
-def _insert(table: TableClause, columns: tuple[str, ...]) -> str:
+def _insert(table: Table, columns: tuple[str, ...]) -> str:
     names = ", ".join(f'"{c}"' for c in columns)
-    key = next(iter(table.primary_key.columns)).name  # type: ignore[attr-defined]
+    key = next(iter(table.primary_key.columns)).name
     return (
         f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {_record(table, columns)} '  # noqa: S608
         f'ON CONFLICT DO NOTHING RETURNING "{key}"'
@@ -54,7 +59,7 @@ def _insert(table: TableClause, columns: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _update(table: TableClause, columns: tuple[str, ...]) -> str:
+def _update(table: Table, columns: tuple[str, ...]) -> str:
     key, *values = columns
     assignments = ", ".join(f'"{c}" = r."{c}"' for c in values)
     return (

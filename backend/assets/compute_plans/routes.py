@@ -1,0 +1,65 @@
+"""Routes of compute plans (rest-api.md 11). Lists below a plan are declared by the rooms that answer them."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from backend.access.caller import CurrentCaller, SessionNode
+from backend.assets.compute_plans import store
+from backend.assets.compute_plans.schemas import NewComputePlan, NewName
+from backend.assets.compute_plans.service import ComputePlanService
+from backend.kit.answers import JsonAnswer
+from backend.kit.bodies import document
+from backend.kit.clock import utc_now
+from backend.kit.keys import asset_key
+from backend.kit.parameters import query_parameters
+from backend.kit.validation import validated
+
+router = APIRouter(prefix="/compute_plan", tags=["compute plans"])
+
+
+async def body(request: Request) -> dict[str, Any]:
+    return await document(request)
+
+
+def compute_plan_service(node: SessionNode, caller: CurrentCaller) -> ComputePlanService:
+    return ComputePlanService(node, caller)
+
+
+Fields = Annotated[dict[str, Any], Depends(body)]
+Key = Annotated[UUID, Depends(asset_key)]
+Plans = Annotated[ComputePlanService, Depends(compute_plan_service)]
+
+
+@router.get("/")
+def list_plans(request: Request, service: Plans) -> JsonAnswer:
+    """The plans of the caller's channel."""
+    parameters = query_parameters(request)
+    page, now = service.page(parameters), utc_now()
+    return page.answer(request, parameters, [store.wire(row, now) for row in page.rows])
+
+
+@router.post("/", status_code=201)
+def register_plan(fields: Fields, service: Plans) -> JsonAnswer:
+    """Register a plan; its tasks follow by `/task/bulk_create/`."""
+    return JsonAnswer(service.register(validated(NewComputePlan, fields)), status_code=201)
+
+
+@router.get("/{key}/")
+def show_plan(key: Key, service: Plans) -> JsonAnswer:
+    """One plan."""
+    return JsonAnswer(service.find(key))
+
+
+@router.put("/{key}/")
+def rename_plan(key: Key, fields: Fields, service: Plans) -> JsonAnswer:
+    """Give a plan another name."""
+    return JsonAnswer(service.rename(key, validated(NewName, fields)))
+
+
+@router.post("/{key}/cancel/")
+def cancel_plan(key: Key, service: Plans) -> JsonAnswer:
+    """Cancel a plan. The status follows by the ledger's event."""
+    service.cancel(key)
+    return JsonAnswer({})
