@@ -1,0 +1,88 @@
+"""The application of one organization: `create_app(settings)`. No Ray here; serve.py and asgi.py host it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from backend import tables
+from backend.access.organizations.membership import Membership
+from backend.access.organizations.routes import router as organizations
+from backend.access.tokens.routes import router as tokens
+from backend.access.users.provisioning import provision
+from backend.kit import exception_answers
+from backend.kit.gateway import Gateway, slash_or_not_found
+from backend.kit.migrations import prepare
+from backend.node import Node
+from backend.settings import Settings
+
+CORS_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]
+CORS_HEADERS = [
+    *("accept", "accept-encoding", "authorization", "content-type", "dnt", "origin"),
+    *("user-agent", "x-csrftoken", "x-requested-with", "token"),
+]
+ROUTERS = [organizations, tokens]
+THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
+
+
+def create_app(settings: Settings, node: Node | None = None) -> FastAPI:
+    """The whole API of one organization.
+
+    A `node` given from outside stays open at the end; an own one is built and closed with the application.
+    """
+    app = FastAPI(
+        title="Substra Ray",
+        version=settings.BACKEND_VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings, node),
+    )
+    app.state.default_domain = settings.DEFAULT_DOMAIN
+    app.state.trusted_proxies = settings.TRUSTED_PROXIES
+    if node is not None:
+        app.state.node = node
+    exception_answers.register(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.default = slash_or_not_found(lambda: app.router.routes)
+    # The last one added is the outermost: CORS headers stand on redirects and errors too.
+    app.add_middleware(Gateway, prefix=settings.prefix)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.CORS_ORIGIN_WHITELIST,
+        allow_credentials=settings.CORS_ALLOW_CREDENTIALS,
+        allow_methods=CORS_METHODS,
+        allow_headers=CORS_HEADERS,
+        max_age=86400,
+    )
+    return app
+
+
+def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        node = given or Node.build(settings)
+        app.state.node = node
+        await anyio.to_thread.run_sync(start, node)
+        size = node.database.engine.pool.size()  # type: ignore[attr-defined]
+        anyio.to_thread.current_default_thread_limiter().total_tokens = size + THREADS_BESIDE_POOL
+        membership = Membership(node)
+        membership.start()
+        try:
+            yield
+        finally:
+            membership.stop()
+            if given is None:
+                node.close()
+
+    return lifespan
+
+
+def start(node: Node) -> None:
+    """What every process of an organization needs before it serves: the schema and the accounts."""
+    prepare(node.database, tables.metadata)
+    provision(node)
