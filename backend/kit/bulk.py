@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
 from sqlmodel import Session, SQLModel
 
+from backend.kit.columns import core
+
 Row = Mapping[str, Any]
-
-
-def core(table: type[SQLModel]) -> Table:
-    """The Core table behind a SQLModel class: its columns (`.c`) are columns to mypy too."""
-    return cast("Table", table.__table__)  # type: ignore[attr-defined]
 
 
 def insert_rows(session: Session, table: type[SQLModel], rows: Sequence[Row]) -> list[Any]:

@@ -16,8 +16,8 @@ from backend.access.users.tables import DELETED, EXTERNAL, User
 from backend.assets.compute_plans.states import COUNTS, PlanStatus
 from backend.assets.compute_plans.tables import ComputePlan, ComputePlanCreator
 from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput
-from backend.kit.bulk import core
 from backend.kit.clock import utc_now
+from backend.kit.columns import core
 from backend.kit.filters import (
     Conditions,
     choices_in,

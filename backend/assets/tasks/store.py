@@ -15,7 +15,7 @@ from sqlmodel import Session
 from backend.assets.functions.tables import Function
 from backend.assets.tasks.states import TaskStatus
 from backend.assets.tasks.tables import ComputeTask
-from backend.kit.bulk import core
+from backend.kit.columns import core
 from backend.kit.filters import (
     Conditions,
     choices_in,
