@@ -1,11 +1,12 @@
 """What the ledger's organization events do to the rows."""
 
+from datetime import UTC
+
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlmodel import Session
 
 from backend.access.organizations.tables import Organization
 from backend.kit.columns import core
-from backend.kit.wire import moment_of
 from protos.orchestrator import event_pb2, organization_pb2
 
 _ORGANIZATIONS = core(Organization)
@@ -18,7 +19,7 @@ def store(session: Session, channel: str, organization: organization_pb2.Organiz
         "channel": channel,
         "organization_id": organization.id,
         "address": address,
-        "creation_date": moment_of(organization.creation_date),
+        "creation_date": organization.creation_date.ToDatetime(UTC),
     }
     query = upsert(_ORGANIZATIONS).values(**values)
     query = query.on_conflict_do_update(
