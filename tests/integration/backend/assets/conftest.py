@@ -1,0 +1,46 @@
+"""A database with all tables, and a way to tell it a story."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from backend import tables
+from backend.assets.apply import Applied, apply_events
+from backend.kit.database import Database
+from backend.kit.migrations import prepare
+from protos.orchestrator import event_pb2
+
+Tell = Callable[..., Applied]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    built = Database(database_url, size=4)
+    prepare(built, tables.metadata)
+    yield built
+    built.dispose()
+
+
+@pytest.fixture
+def tell(database: Database) -> Tell:
+    """Apply events of one channel in one transaction."""
+
+    def told(events: list[event_pb2.Event], channel: str = "mychannel") -> Applied:
+        with database.transaction() as session:
+            return apply_events(session, channel, events)
+
+    return told
+
+
+def contents(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table that events fill, without what only counts insertions."""
+    found = {}
+    with database.transaction() as session:
+        for table in tables.metadata.sorted_tables:
+            columns = ", ".join(
+                f'CAST("{c.name}" AS text)' for c in table.columns if c.name != "position"
+            )
+            rows = session.connection().execute(text(f'SELECT {columns} FROM "{table.name}"'))
+            found[table.name] = sorted(tuple(row) for row in rows)
+    return found
