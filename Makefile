@@ -1,0 +1,103 @@
+# Everything that a person or the CI does here is a target of this file. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+COMMAND := $(BIN)/substra-ray
+STATE ?= .substra-ray
+ORGS ?= 2
+PORT ?= 8000
+SOURCES := backend bench cli kuberay network orchestrator protos ray_jobs tests
+
+.PHONY: help
+help:  ## List these targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+# ---- installation
+
+.PHONY: install
+install: $(INSTALLED)  ## Make the virtual environment .venv with everything in it
+
+$(INSTALLED): requirements/all.txt requirements/uv.txt pyproject.toml requirements/environment.sh
+	@bash requirements/environment.sh $(VENV)
+	@touch $@
+
+.PHONY: lock
+lock: $(INSTALLED)  ## Compile the pinned, hashed requirements again from pyproject.toml
+	@bash requirements/lock.sh $(BIN)/uv
+
+# ---- running
+
+.PHONY: demo
+demo: $(INSTALLED)  ## Two organizations train together: starts the network if none runs
+	@$(COMMAND) demo --state $(STATE)
+
+.PHONY: up
+up: $(INSTALLED)  ## Start the embedded network (ORGS=2 PORT=8000 STATE=.substra-ray)
+	@$(COMMAND) up --state $(STATE) --orgs $(ORGS) --port $(PORT)
+
+.PHONY: down
+down: $(INSTALLED)  ## Stop it; its state stays
+	@$(COMMAND) down --state $(STATE)
+
+.PHONY: status
+status: $(INSTALLED)  ## Show its organizations and processes
+	@$(COMMAND) status --state $(STATE)
+
+.PHONY: db
+db: $(INSTALLED)  ## A PostgreSQL for development and tests that stays until Ctrl-C
+	@$(PYTHON) -m tests.database
+
+# ---- tests
+
+.PHONY: test
+test: $(INSTALLED)  ## Run all tests: unit, integration, end to end
+	@$(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+
+.PHONY: test-unit
+test-unit: $(INSTALLED)  ## Only the unit tests
+	@$(PYTHON) -m pytest tests/unit
+
+.PHONY: test-integration
+test-integration: $(INSTALLED)  ## Only those with a real PostgreSQL and a real ledger
+	@$(PYTHON) -m pytest tests/integration
+
+.PHONY: test-e2e
+test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
+	@$(PYTHON) -m pytest tests/e2e
+
+.PHONY: coverage
+coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
+	@$(PYTHON) -m pytest --cov --cov-report=term --cov-report=html tests/unit tests/integration
+
+.PHONY: bench
+bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes bench/results/
+	@$(PYTHON) -m bench
+
+# ---- quality
+
+.PHONY: check
+check: $(INSTALLED)  ## Format, lint, types and links of the documents, changing nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(SOURCES)
+	@$(PYTHON) docs/check_links.py
+
+.PHONY: format
+format: $(INSTALLED)  ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: protos
+protos: $(INSTALLED)  ## Generate the stubs of protos/ again
+	@$(PYTHON) -m protos.generate
+
+.PHONY: clean
+clean:  ## Remove caches and the coverage report, keep .venv and the network's state
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

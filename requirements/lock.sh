@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Compile the pinned sets from the ranges in pyproject.toml: `lock.sh UV [--upgrade]`.
+#
+# Hashes of every platform, no index address inside: an installation takes the packages from
+# whatever index the machine is set up for, and accepts only these bytes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uv=$1
+shift
+options=(--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$@")
+
+"$uv" pip compile "${options[@]}" pyproject.toml --output-file requirements/base.txt
+"$uv" pip compile "${options[@]}" pyproject.toml --extra local --extra demo --extra dev --output-file requirements/all.txt
+uv_version=$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements/all.txt)
+echo "uv==$uv_version" | "$uv" pip compile "${options[@]}" - --output-file requirements/uv.txt
