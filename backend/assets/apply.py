@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlmodel import Session
 
 from backend.access.organizations import events as organizations
@@ -19,17 +20,19 @@ from backend.assets.data_managers import events as data_managers
 from backend.assets.data_samples import events as data_samples
 from backend.assets.failure_reports import events as failure_reports
 from backend.assets.functions import events as functions
+from backend.assets.functions.tables import Function
 from backend.assets.models import events as models
 from backend.assets.performances import events as performances
 from backend.assets.profiling import events as profiling
 from backend.assets.tasks import events as tasks
 from backend.assets.tasks.states import FINAL, TaskState, TaskStatus
+from backend.kit.columns import core
 from protos.orchestrator import event_pb2, function_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionEvent:
-    """A function as its last event of the batch showed it; `created` when the batch held its creation."""
+    """A function in its present state; `created` when the batch held its creation."""
 
     key: UUID
     owner: str
@@ -110,7 +113,7 @@ def apply_events(session: Session, channel: str, events: Sequence[event_pb2.Even
     settled = compute_plans.settle(session, changes)
     applied.plans_canceled = settled.canceled
     applied.plans_failed = settled.failed
-    applied.functions = _functions(_of(events, "function"))
+    applied.functions = _functions(session, _of(events, "function"))
     applied.models_disabled = _disabled(_of(events, "model"))
     return applied
 
@@ -119,17 +122,18 @@ def _of(events: Sequence[event_pb2.Event], asset: str) -> list[event_pb2.Event]:
     return [event for event in events if event.WhichOneof("asset") == asset]
 
 
-def _functions(events: Sequence[event_pb2.Event]) -> list[FunctionEvent]:
+def _functions(session: Session, events: Sequence[event_pb2.Event]) -> list[FunctionEvent]:
     created = {e.function.key for e in events if e.event_kind == event_pb2.EVENT_ASSET_CREATED}
-    last = {e.function.key: e.function for e in events}
+    order = dict.fromkeys(event.function.key for event in events)
+    if not order:
+        return []
+    columns = core(Function).c
+    query = select(columns.key, columns.owner, columns.status).where(columns.key.in_(order))
+    rows = {str(row.key): row for row in session.connection().execute(query)}
     return [
-        FunctionEvent(
-            key=UUID(key),
-            owner=function.owner,
-            status=function_pb2.FunctionStatus.Name(function.status),
-            created=key in created,
-        )
-        for key, function in last.items()
+        FunctionEvent(rows[key].key, rows[key].owner, rows[key].status, created=key in created)
+        for key in order
+        if key in rows
     ]
 
 

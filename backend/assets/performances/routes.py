@@ -1,0 +1,37 @@
+"""Routes of performances (rest-api.md 14)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from backend.access.caller import CurrentCaller, SessionNode
+from backend.assets.performances.service import PerformanceService
+from backend.kit.answers import JsonAnswer
+from backend.kit.keys import checked_key
+from backend.kit.parameters import query_parameters
+
+router = APIRouter(tags=["performances"])
+
+
+def performance_service(node: SessionNode, caller: CurrentCaller) -> PerformanceService:
+    return PerformanceService(node, caller)
+
+
+Performances = Annotated[PerformanceService, Depends(performance_service)]
+
+
+@router.get("/compute_plan/{key}/perf/")
+def list_plan_performances(
+    request: Request, key: Annotated[UUID, Depends(checked_key)], service: Performances
+) -> JsonAnswer:
+    """Every performance of a plan, unpaged."""
+    return JsonAnswer(service.of_plan(key, query_parameters(request)))
+
+
+@router.get("/performance/")
+def list_performances(request: Request, service: Performances) -> JsonAnswer:
+    """The performances of the caller's channel."""
+    parameters = query_parameters(request)
+    page, results = service.page(parameters)
+    return page.answer(request, parameters, results)

@@ -1,0 +1,142 @@
+"""What a task takes and gives: the asset lists of rest-api.md 12.4.
+
+An input stands for its own asset, or for every asset that the parent's output has become so far.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Select, String, cast, literal, select, union_all
+from sqlmodel import Session
+
+from backend.assets.data_managers import store as data_managers
+from backend.assets.data_samples import store as data_samples
+from backend.assets.functions.tables import FunctionInput
+from backend.assets.models import store as models
+from backend.assets.performances import store as performances
+from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput, ComputeTaskOutputAsset
+from backend.kit.columns import core
+from backend.kit.filters import Conditions
+from backend.kit.pages import Page, PageRequest
+from backend.kit.parameters import Parameters, listed
+
+KINDS = ("ASSET_DATA_SAMPLE", "ASSET_DATA_MANAGER", "ASSET_MODEL", "ASSET_PERFORMANCE")
+
+tasks, inputs = core(ComputeTask).c, core(ComputeTaskInput).c
+outputs, declared = core(ComputeTaskOutputAsset).c, core(FunctionInput).c
+
+
+def _inputs_of(channel: str, task: UUID) -> Select[Any]:
+    own = (
+        select(
+            inputs.identifier,
+            declared.kind.label("kind"),
+            cast(inputs.asset_key, String).label("asset_key"),
+            inputs.position.label("position"),
+            literal(0).label("output_position"),
+        )
+        .join_from(core(ComputeTaskInput), core(ComputeTask), tasks.key == inputs.task_key)
+        .join(
+            core(FunctionInput),
+            (declared.function_key == tasks.function_key)
+            & (declared.identifier == inputs.identifier),
+        )
+        .where(inputs.task_key == task, inputs.channel == channel, inputs.asset_key.is_not(None))
+    )
+    of_parents = (
+        select(
+            inputs.identifier,
+            outputs.asset_kind,
+            outputs.asset_key,
+            inputs.position,
+            outputs.position,
+        )
+        .join_from(
+            core(ComputeTaskInput),
+            core(ComputeTaskOutputAsset),
+            (outputs.task_key == inputs.parent_task_key)
+            & (outputs.identifier == inputs.parent_task_output_identifier),
+        )
+        .where(inputs.task_key == task, inputs.channel == channel)
+    )
+    return select(union_all(own, of_parents).subquery("assets"))
+
+
+def _outputs_of(channel: str, task: UUID) -> Select[Any]:
+    assets = (
+        select(
+            outputs.identifier,
+            outputs.asset_kind.label("kind"),
+            outputs.asset_key,
+            outputs.position,
+            literal(0).label("output_position"),
+        )
+        .where(outputs.task_key == task, outputs.channel == channel)
+        .subquery("assets")
+    )
+    return select(assets)
+
+
+def page(
+    connection: Session | Connection,
+    channel: str,
+    task: UUID,
+    parameters: Parameters,
+    request: PageRequest,
+    *,
+    of_outputs: bool,
+) -> Page:
+    """A page of (identifier, kind, asset key), in the order of identifiers and positions."""
+    query = (_outputs_of if of_outputs else _inputs_of)(channel, task)
+    assets = query.selected_columns
+    order = [assets.identifier, assets.position, assets.output_position]
+    return request.rows(connection, query.where(*_conditions(parameters, assets)), order)
+
+
+def _conditions(parameters: Parameters, assets: Any) -> Conditions:
+    """Kinds that do not exist are dropped: the UI asks inputs for performances (rest-api.md 12.4)."""
+    kinds = [kind for kind in listed(parameters, "kind") if kind in KINDS]
+    identifiers = listed(parameters, "identifier")
+    conditions: Conditions = []
+    if kinds:
+        conditions.append(assets.kind.in_(kinds))
+    if identifiers:
+        conditions.append(assets.identifier.in_(identifiers))
+    return conditions
+
+
+def results(
+    connection: Connection, channel: str, rows: Sequence[Row[Any]], base: str
+) -> list[dict[str, Any]]:
+    """The items of a page: one query for each kind that occurs."""
+    by_kind: dict[str, set[str]] = {}
+    for row in rows:
+        by_kind.setdefault(row.kind, set()).add(row.asset_key)
+    found: dict[str, dict[str, Any]] = {}
+    for kind, keys in by_kind.items():
+        found |= _assets(connection, channel, kind, keys, base)
+    return [
+        {"identifier": row.identifier, "kind": row.kind, "asset": found[row.asset_key]}
+        for row in rows
+        if row.asset_key in found
+    ]
+
+
+def _assets(
+    connection: Connection, channel: str, kind: str, keys: set[str], base: str
+) -> dict[str, dict[str, Any]]:
+    if kind == "ASSET_PERFORMANCE":
+        pairs = [key.partition("|") for key in keys]
+        return performances.by_output(
+            connection, channel, [(UUID(task), identifier) for task, _, identifier in pairs]
+        )
+    uuids = [UUID(key) for key in keys]
+    wires: dict[UUID, dict[str, Any]] = {}
+    if kind == "ASSET_MODEL":
+        wires = models.wire_by_key(connection, channel, uuids, base)
+    elif kind == "ASSET_DATA_MANAGER":
+        wires = data_managers.wire_by_key(connection, channel, uuids, base)
+    elif kind == "ASSET_DATA_SAMPLE":
+        wires = data_samples.wire_by_key(connection, channel, uuids)
+    return {str(key): wire for key, wire in wires.items()}
