@@ -1,0 +1,206 @@
+"""Images of one organization on disk: manifests, layers, and environments unpacked from them, ready to run.
+
+    <MEDIA_ROOT>/images/manifests/<sha256>.json   exact bytes
+    <MEDIA_ROOT>/images/layers/<sha256>.tar
+    <MEDIA_ROOT>/images/unpacked/<key>/           an environment's tree or an upper layer's files, read-only
+
+Everything is content-addressed and appears by rename, so a crash leaves only scratch behind.
+"""
+
+import fcntl
+import hashlib
+import os
+import posixpath
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backend.engine.images.interpreters import Interpreter, Interpreters
+from backend.engine.images.manifest import BadImage, Layer, Manifest, parse
+from backend.engine.images.unpacking import Unpacker, remove_tree
+from backend.engine.images.venv_stand_in import furnish
+
+__all__ = ["BadImage", "ImageStore", "UnknownImage"]
+
+
+class UnknownImage(LookupError):
+    """No such manifest or layer is stored here."""
+
+
+class ImageStore:
+    """Safe for several threads and processes. Digests of manifests are bare hex, of layers `sha256:…`."""
+
+    def __init__(self, media_root: Path, interpreters: Interpreters | None = None) -> None:
+        self._root = media_root / "images"
+        self._interpreters = interpreters or Interpreters(self._root / "python", {})
+        for name in ("manifests", "layers", "unpacked", "scratch"):
+            (self._root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def manifest(self, digest: str) -> Manifest:
+        """Raises UnknownImage when it is not stored."""
+        return parse(self.manifest_path(digest).read_bytes())
+
+    def manifest_path(self, digest: str) -> Path:
+        """The file with the manifest's exact bytes. Raises UnknownImage."""
+        return self._existing("manifests", digest, ".json")
+
+    def layer_path(self, digest: str) -> Path:
+        """The file with the layer's exact bytes. Raises UnknownImage."""
+        return self._existing("layers", digest.removeprefix("sha256:"), ".tar")
+
+    def has_layer(self, digest: str) -> bool:
+        return (self._root / "layers" / f"{digest.removeprefix('sha256:')}.tar").exists()
+
+    def missing_layers(self, manifest: Manifest) -> list[str]:
+        """Digests of the layers that have to come first, each once, in order."""
+        digests = dict.fromkeys(layer.digest for layer in manifest.layers)
+        return [digest for digest in digests if not self.has_layer(digest)]
+
+    def add_manifest(self, content: bytes, digest: str) -> Manifest:
+        """Store a manifest that came from anywhere.
+
+        Raises:
+            BadImage: other bytes than `digest` says, or no manifest.
+        """
+        manifest = parse(content)
+        if manifest.digest != digest:
+            raise BadImage("the manifest has another digest than announced")
+        scratch = self.scratch_path()
+        scratch.write_bytes(content)
+        self._publish(scratch, self._root / "manifests" / f"{digest}.json")
+        return manifest
+
+    def add_layer(self, path: Path, digest: str) -> None:
+        """Take the file `path` over as a layer (renamed where the file system lets it).
+
+        Raises:
+            BadImage: other bytes than `digest` says.
+        """
+        scratch = self.scratch_path()
+        shutil.move(path, scratch)
+        with scratch.open("rb") as source:
+            actual = hashlib.file_digest(source, "sha256").hexdigest()
+        if f"sha256:{actual}" != digest:
+            scratch.unlink()
+            raise BadImage("a layer has another digest than announced")
+        self._publish(scratch, self._root / "layers" / f"{actual}.tar")
+
+    def adopt_layer(self, scratch: Path, digest: str) -> None:
+        """Store the file that the builder wrote and hashed itself, below `scratch_path()`."""
+        self._publish(scratch, self._root / "layers" / f"{digest.removeprefix('sha256:')}.tar")
+
+    def scratch_path(self) -> Path:
+        """A fresh name on the store's own file system."""
+        return self._root / "scratch" / uuid.uuid4().hex
+
+    def materialize(self, manifest: Manifest) -> dict[str, Any]:
+        """Unpack what is not unpacked yet and return the Environment that a lease carries.
+
+        `key` names the environment layers and the local interpreter, so that images which differ only above
+        share it. Needs every layer.
+
+        Raises:
+            BadImage: a layer is damaged or unsafe.
+            NoInterpreter: this machine lacks the image's Python.
+            UnknownImage: a layer is missing.
+        """
+        interpreter = self._interpreters.find(manifest.python)
+        key = environment_key(manifest.environment_layers, interpreter)
+        root = self._unpacked(key, manifest.environment_layers, interpreter)
+        uppers = [
+            self._unpacked(layer.hex, (layer,), None)
+            for layer in dict.fromkeys(manifest.upper_layers)
+        ]
+        return {
+            "key": key,
+            "root": str(root),
+            "layers": [str(path) for path in uppers],
+            "python": find_python(root, manifest, interpreter),
+            "base_prefix": interpreter.prefix,
+            "workdir": manifest.workdir,
+            "env": manifest.env,
+            "entrypoint": list(manifest.entrypoint),
+        }
+
+    def _unpacked(
+        self, name: str, layers: tuple[Layer, ...], interpreter: Interpreter | None
+    ) -> Path:
+        """The folder with `layers` on top of each other; an interpreter makes it an environment."""
+        target = self._root / "unpacked" / name
+        if target.exists():
+            return target
+        with self._locked(f"unpack-{name}"):
+            if target.exists():
+                return target
+            scratch = self.scratch_path()
+            scratch.mkdir(mode=0o755)
+            try:
+                unpacker = Unpacker(scratch, read_only=True, plain=interpreter is None)
+                for layer in layers:
+                    unpacker.lay(self.layer_path(layer.digest))
+                unpacker.check_links()
+                if interpreter:
+                    for folder in unpacker.environments:
+                        furnish(
+                            scratch / folder,
+                            version=interpreter.version,
+                            executable=interpreter.executable,
+                        )
+                unpacker.seal()
+                scratch.rename(target)
+            except BaseException:
+                remove_tree(scratch)
+                raise
+        return target
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """One holder on this machine; the lock ends with the process that holds it."""
+        with (self._root / "scratch" / f"{name}.lock").open("wb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _existing(self, folder: str, name: str, suffix: str) -> Path:
+        path = self._root / folder / f"{name}{suffix}"
+        if "/" in name or not path.is_file():
+            raise UnknownImage(f"{folder}/{name[:80]}")
+        return path
+
+    @staticmethod
+    def _publish(scratch: Path, target: Path) -> None:
+        """Durable before visible."""
+        with scratch.open("rb") as handle:
+            os.fsync(handle.fileno())
+        scratch.rename(target)
+
+
+def environment_key(layers: tuple[Layer, ...], interpreter: Interpreter) -> str:
+    text = "\n".join(
+        [interpreter.version, interpreter.executable, *(layer.digest for layer in layers)]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_python(root: Path, manifest: Manifest, interpreter: Interpreter) -> str:
+    """The absolute path of the interpreter that the entry point's first word means.
+
+    Looked for in the image's PATH, below `root`; a plain name that only this machine has means the
+    base interpreter.
+
+    Raises:
+        BadImage: the word is no Python of the image's version.
+    """
+    word = manifest.entrypoint[0]
+    name = posixpath.basename(word)
+    if name not in ("python", "python3", f"python{interpreter.version}"):
+        raise BadImage(f"the entry point {word!r} is no Python {interpreter.version}")
+    folders = [posixpath.dirname(word)] if "/" in word else manifest.env.get("PATH", "").split(":")
+    for folder in folders:
+        relative = posixpath.normpath(posixpath.join("/", folder)).lstrip("/")
+        candidate = root / relative / name
+        if candidate.is_symlink() and candidate.resolve() == Path(interpreter.executable).resolve():
+            return str(candidate)
+    return interpreter.executable
