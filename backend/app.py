@@ -12,6 +12,10 @@ from backend.access.organizations.membership import Membership
 from backend.access.organizations.routes import router as organizations
 from backend.access.tokens.routes import router as tokens
 from backend.access.users.provisioning import provision
+from backend.assets.compute_plans.routes import router as compute_plans
+from backend.assets.models.routes import router as models
+from backend.assets.performances.routes import router as performances
+from backend.assets.profiling.routes import router as profiling
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
@@ -23,7 +27,7 @@ CORS_HEADERS = [
     *("accept", "accept-encoding", "authorization", "content-type", "dnt", "origin"),
     *("user-agent", "x-csrftoken", "x-requested-with", "token"),
 ]
-ROUTERS = [organizations, tokens]
+ROUTERS = [organizations, tokens, compute_plans, models, performances, profiling]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 
 

@@ -1,0 +1,49 @@
+"""Routes of models (rest-api.md 13): for users, and for organizations by HTTP Basic."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from backend.access.caller import FileCaller, SessionNode
+from backend.assets.models.service import ModelService
+from backend.kit.addresses import base_address
+from backend.kit.answers import JsonAnswer
+from backend.kit.bodies import document
+from backend.kit.keys import asset_key
+from backend.kit.parameters import query_parameters
+
+router = APIRouter(prefix="/model", tags=["models"])
+
+
+async def body(request: Request) -> dict[str, Any]:
+    return await document(request)
+
+
+def model_service(request: Request, node: SessionNode, caller: FileCaller) -> ModelService:
+    return ModelService(node, caller, base_address(request))
+
+
+Fields = Annotated[dict[str, Any], Depends(body)]
+Key = Annotated[UUID, Depends(asset_key)]
+Models = Annotated[ModelService, Depends(model_service)]
+
+
+@router.get("/")
+def list_models(request: Request, service: Models) -> JsonAnswer:
+    """The models of the caller's channel."""
+    parameters = query_parameters(request)
+    page, results = service.page(parameters)
+    return page.answer(request, parameters, results)
+
+
+@router.post("/", status_code=201)
+def register_models(fields: Fields, service: Models) -> JsonAnswer:
+    """Make models readable before their events arrive (own components only)."""
+    return JsonAnswer(service.register(fields), status_code=201)
+
+
+@router.get("/{key}/")
+def show_model(key: Key, service: Models) -> JsonAnswer:
+    """One model."""
+    return JsonAnswer(service.find(key))
