@@ -15,11 +15,14 @@ from backend.assets.models import tables as models
 from backend.assets.performances import tables as performances
 from backend.assets.profiling import tables as profiling
 from backend.assets.tasks import tables as tasks
+from backend.engine.bridge import tables as bridge
+from backend.engine.compute import tables as compute
 
 ROOMS = (
     *(organizations, throttle, tokens, users),
     *(functions, data_managers, data_samples, compute_plans, tasks),
     *(models, performances, profiling, failure_reports),
+    *(bridge, compute),
 )
 
 metadata = SQLModel.metadata

@@ -1,0 +1,102 @@
+"""Apply batches of events to the rows and the work queue, one transaction a batch with the cursor."""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import Session
+
+from backend.assets.apply import Applied, apply_events
+from backend.engine.bridge.consequences import follow
+from backend.engine.bridge.store import CursorStore
+from backend.kit.database import Database
+from protos.orchestrator import event_pb2
+
+log = structlog.get_logger()
+TRANSIENT = (OperationalError, InterfaceError, PoolTimeout)
+"""Errors of the database's availability (deadlocks included): the batch is repeated, nothing is parked."""
+Apply = Callable[[Session, str, Sequence[event_pb2.Event]], Applied]
+
+
+class CursorMoved(Exception):
+    """Somebody else applied events of this channel meanwhile: subscribe again from the cursor."""
+
+
+class Applier:
+    """Moves one channel forward. `cursor` is the id of the last event that is in the rows."""
+
+    def __init__(
+        self,
+        database: Database,
+        channel: str,
+        me: str,
+        wake: Callable[[set[str]], None],
+        apply: Apply = apply_events,
+    ) -> None:
+        self._database = database
+        self._channel = channel
+        self._me = me
+        self._wake = wake
+        self._apply = apply
+        self.cursor = ""
+
+    def load(self) -> str:
+        with self._database.transaction() as session:
+            self.cursor = CursorStore(session, self._channel).read()
+        return self.cursor
+
+    def restart(self) -> None:
+        """The ledger does not know our cursor: the whole history again (all of it is idempotent)."""
+        log.warning("cursor_unknown", channel=self._channel, cursor=self.cursor)
+        with self._database.transaction() as session:
+            CursorStore(session, self._channel).save("")
+        self.cursor = ""
+
+    def apply(self, events: Sequence[event_pb2.Event]) -> None:
+        """Apply consecutive events; one that cannot be applied is parked, and the channel goes on.
+
+        Raises:
+            CursorMoved: another bridge was here.
+            sqlalchemy errors of `TRANSIENT`: nothing was changed, repeat the batch.
+        """
+        try:
+            self._commit(events)
+        except (CursorMoved, *TRANSIENT):
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                log.warning(
+                    "batch_failed", channel=self._channel, events=len(events), error=repr(error)
+                )
+                for event in events:
+                    self.apply([event])
+            else:
+                self._park(events[0], error)
+
+    def _commit(self, events: Sequence[event_pb2.Event]) -> None:
+        with self._database.transaction(durable=False) as session:
+            store = CursorStore(session, self._channel)
+            if store.lock() != self.cursor:
+                raise CursorMoved
+            applied = self._apply(session, self._channel, events)
+            topics = follow(session, applied, self._me, self._channel)
+            store.save(events[-1].id)
+        self.cursor = events[-1].id
+        self._wake(topics)
+
+    def _park(self, event: event_pb2.Event, error: Exception) -> None:
+        log.error(
+            "event_parked",
+            channel=self._channel,
+            event_id=event.id,
+            asset=event.asset_key,
+            error=repr(error),
+        )
+        with self._database.transaction() as session:
+            store = CursorStore(session, self._channel)
+            if store.lock() != self.cursor:
+                raise CursorMoved
+            store.park(event, repr(error)[:2000])
+            store.save(event.id)
+        self.cursor = event.id

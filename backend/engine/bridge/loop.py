@@ -1,0 +1,152 @@
+"""The bridge of one channel: the ledger's pushed events become rows and work, in batches.
+
+A thread reads the stream into a queue, the loop takes whatever has arrived as one batch: an idle channel gets
+its event within a millisecond, a busy one is applied hundreds at a time.
+"""
+
+import queue
+import threading
+import time
+
+import grpc
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.engine.bridge.applier import Applier, CursorMoved
+from backend.engine.compute.leases import LoopLeases
+from backend.engine.compute.queue import HEARTBEAT_S
+from backend.ports.ledger.client import ChannelLedger, EventStream
+from backend.ports.ledger.errors import LedgerError
+from protos.orchestrator import event_pb2
+
+log = structlog.get_logger()
+BATCH = 500
+PAUSE_S = 0.5
+
+
+class _Reader:
+    """An open subscription; its end, with the error or None, comes through the queue too."""
+
+    def __init__(self, stream: EventStream, name: str) -> None:
+        self._stream = stream
+        self.arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue(4 * BATCH)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, name=name, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        end: Exception | None = None
+        try:
+            for event in self._stream:
+                if not self._put(event):
+                    return
+        except Exception as error:
+            end = error
+        self._put(end)
+
+    def _put(self, item: event_pb2.Event | Exception | None) -> bool:
+        while not self._closed.is_set():
+            try:
+                self.arrived.put(item, timeout=1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def close(self) -> None:
+        self._closed.set()
+        self._stream.cancel()
+        self._thread.join(5)
+
+
+class ChannelBridge:
+    """Runs in its own thread; trouble of one channel never touches another (rule 10 for the lease)."""
+
+    def __init__(
+        self, ledger: ChannelLedger, applier: Applier, leases: LoopLeases, stop: threading.Event
+    ) -> None:
+        self._ledger = ledger
+        self._applier = applier
+        self._leases = leases
+        self._stop = stop
+        self._name = f"bridge:{ledger.name}"
+        self.beat = time.monotonic()
+
+    def run(self) -> None:
+        """Until stopped: wait for the lease, then follow the stream, again and again."""
+        while not self._stop.is_set():
+            try:
+                self.beat = time.monotonic()
+                if not self._leases.take(self._name):
+                    self._stop.wait(1)
+                    continue
+                self._follow()
+            except CursorMoved:
+                log.info("cursor_moved", channel=self._ledger.name)
+            except LedgerError as error:
+                self._ledger_failed(error)
+            except SQLAlchemyError as error:  # nothing was changed: again from the stored cursor
+                log.warning("bridge_database", channel=self._ledger.name, error=_line(error))
+                self._stop.wait(PAUSE_S)
+        try:
+            self._leases.free(self._name)
+        except SQLAlchemyError as error:
+            log.warning("lease_not_freed", loop=self._name, error=_line(error))
+
+    def _ledger_failed(self, error: LedgerError) -> None:
+        log.warning(
+            "bridge_ledger", channel=self._ledger.name, code=error.code.name, error=error.details
+        )
+        self._stop.wait(PAUSE_S)
+
+    def _follow(self) -> None:
+        cursor = self._applier.load()
+        reader = _Reader(self._ledger.subscribe(cursor), f"events:{self._ledger.name}")
+        renewed = time.monotonic()
+        received = False
+        try:
+            while not self._stop.is_set():
+                self.beat = time.monotonic()
+                if self.beat - renewed > HEARTBEAT_S:
+                    if not self._leases.take(self._name):
+                        log.warning("lease_lost", loop=self._name)
+                        return
+                    renewed = self.beat
+                batch, end = _take(reader.arrived, HEARTBEAT_S)
+                if batch:
+                    received = True
+                    self._applier.apply(batch)
+                if end is not None:
+                    if _cursor_unknown(end) and cursor and not received:
+                        self._applier.restart()
+                        return
+                    raise end
+        finally:
+            reader.close()
+
+
+def _take(
+    arrived: "queue.Queue[event_pb2.Event | Exception | None]", timeout_s: float
+) -> tuple[list[event_pb2.Event], Exception | None]:
+    """All events that are there, at most a batch; with what ended the stream, if it ended."""
+    batch: list[event_pb2.Event] = []
+    try:
+        item = arrived.get(timeout=timeout_s)
+        while True:
+            if not isinstance(item, event_pb2.Event):
+                return batch, item or LedgerError(grpc.StatusCode.UNAVAILABLE, "the stream ended")
+            batch.append(item)
+            if len(batch) == BATCH:
+                return batch, None
+            item = arrived.get_nowait()
+    except queue.Empty:
+        return batch, None
+
+
+def _cursor_unknown(error: Exception) -> bool:
+    """An unknown start id ends the stream with UNKNOWN before any event (orchestrator.md 9.3)."""
+    return isinstance(error, LedgerError) and error.code is grpc.StatusCode.UNKNOWN
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [repr(error)])[0]

@@ -1,0 +1,180 @@
+"""What runners ask of ring 1: take a result, give the next lease (rule 36). The routes do the waiting.
+
+Claim (commit) → EXECUTING on the ledger → the lease goes out (rule 2). Result → outbox row (commit) → report
+(rule 1).
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session
+
+from backend.engine.compute import decisions
+from backend.engine.compute.decisions import Answer, Verdict, worn_out
+from backend.engine.compute.outbox import Entry, OutboxStore
+from backend.engine.compute.queue import Beat, Claimed, WorkQueue
+from backend.engine.compute.reporting import Reporter
+from backend.engine.compute.results import STEPS, Accepted, Result, Unacceptable, accept
+from backend.engine.compute.sessions import SessionStore, digest
+from backend.kit.database import Database
+from backend.kit.errors import Unauthenticated
+from backend.ports.ledger.client import ChannelLedger
+from backend.ports.ledger.errors import LedgerError
+from backend.settings import Settings
+from protos.orchestrator import computetask_pb2
+
+log = structlog.get_logger()
+TRUSTED_S = 60.0
+"""How long a session's token is believed without asking the database again."""
+LOOKS = 8
+"""Claims that one look for work may spend on tasks that turn out to be over."""
+
+
+class RunnerService:
+    """The service behind `/runner/…` of one organization."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        ledger: Callable[[str], ChannelLedger],
+        reporter: Reporter,
+    ) -> None:
+        self._secret = settings.SECRET_KEY
+        self._outbox: Path = settings.MEDIA_ROOT / "outbox"
+        self._database = database
+        self._ledger = ledger
+        self._reporter = reporter
+        self._known: dict[UUID, tuple[float, str]] = {}
+
+    def authenticate(self, session: UUID, token: str) -> None:
+        """Check a session's token; now and then note that the session lives.
+
+        Raises:
+            Unauthenticated: unknown session or wrong token (the two look the same).
+        """
+        given, now = digest(self._secret, token), time.monotonic()
+        until, known = self._known.get(session, (0.0, None))
+        if known is None or now > until:
+            until = now + TRUSTED_S
+            with self._database.transaction(durable=False) as connection:
+                known = SessionStore(connection).seen(session)
+        if known is None or not hmac.compare_digest(known, given):
+            self._known.pop(session, None)
+            raise Unauthenticated("Invalid runner token.", challenge="Bearer")
+        if len(self._known) > 1000:
+            self._known.clear()
+        self._known[session] = (until, known)
+
+    def give(self, session: UUID, result: Result) -> Entry | None:
+        """Commit a result as the task's one result; None when it was known already, or is not wanted."""
+        with self._database.transaction() as database:
+            store = OutboxStore(database)
+            held = store.weigh(result.task, result.lock_token)
+            if held.verdict is not Verdict.ACCEPT:
+                log.info("result_" + held.verdict, task=str(result.task), session=str(session))
+                return None
+            try:
+                accepted = accept(result, (held.offer or {}).get("outputs", []), self._outbox)
+            except Unacceptable as error:
+                log.warning("result_unacceptable", task=str(result.task), reason=str(error))
+                accepted = Accepted(failure="INTERNAL", reason=str(error))
+            steps = {s: int(result.steps[s]) for s in STEPS if s in result.steps}
+            return store.put(result.task, held.channel, result.lock_token, accepted, steps)
+
+    def report(self, entry: Entry) -> None:
+        self._reporter.report(entry)
+
+    def take(self, session: UUID) -> dict[str, Any] | None:
+        """The next lease for this session, EXECUTING on the ledger already; None when there is nothing.
+
+        A session that asks again without having given a result gets the lease that it has: the answer of
+        its last call was lost.
+        """
+        with self._database.transaction() as database:
+            queue = WorkQueue(database)
+            work = queue.held(session) or queue.claim_task(session)
+        for _ in range(LOOKS):
+            if work is None:
+                return None
+            lease = self._start(work)
+            if lease is not None:
+                return lease
+            with self._database.transaction() as database:
+                work = WorkQueue(database).claim_task(session)
+        return None
+
+    def beat(self, session: UUID, leases: dict[UUID, str]) -> Beat:
+        with self._database.transaction(durable=False) as database:
+            return WorkQueue(database).beat(session, leases)
+
+    def canceled(self, session: UUID) -> list[UUID]:
+        """Tasks of this session that have to stop."""
+        with self._database.transaction(durable=False) as database:
+            return SessionStore(database).canceled(session)
+
+    def _start(self, work: Claimed) -> dict[str, Any] | None:
+        """Tell the ledger that the task runs; None when this lease is not to be handed out."""
+        if work.canceled:
+            self._drop(work, "its plan was canceled")
+            return None
+        if worn_out(work.attempts - 1):
+            reason = f"{work.attempts - 1} workers were lost while running this task"
+            self._fail(work, reason)
+            return None
+        try:
+            self._ledger(work.channel).apply_task_action(
+                str(work.key), computetask_pb2.TASK_ACTION_EXECUTING, "task started"
+            )
+        except LedgerError as error:
+            answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
+            if answer is Answer.OVER:
+                self._drop(work, error.details)
+                return None
+            if answer is not Answer.SUCCESS:
+                self._put_back(work, error)
+                return None
+        return lease(work)
+
+    def _drop(self, work: Claimed, reason: str) -> None:
+        log.info("task_over", task=str(work.key), reason=reason)
+        with self._database.transaction() as session:
+            WorkQueue(session).settle(work)
+
+    def _put_back(self, work: Claimed, error: LedgerError) -> None:
+        """The ledger did not answer, or refused for a reason that is no state of the task: look again later."""
+        cause = (
+            "the ledger cannot be reached"
+            if error.outcome_unknown
+            else "the ledger refuses the start"
+        )
+        log.warning("start_failed", task=str(work.key), error=error.details)
+        with self._database.transaction() as session:
+            WorkQueue(session).retry(work, error.details, after_s=1.0, cause=cause, counted=False)
+
+    def _fail(self, work: Claimed, reason: str) -> None:
+        log.error("task_given_up", task=str(work.key), reason=reason)
+        with self._database.transaction() as session:
+            entry = fail_internally(session, work, reason)
+        if entry is not None:
+            self._reporter.report(entry)
+
+
+def fail_internally(session: Session, work: Claimed, reason: str) -> Entry | None:
+    """Commit an INTERNAL failure that no runner will report (rule 44); None when the lease is lost."""
+    store = OutboxStore(session)
+    held = store.weigh(work.key, work.lock_token)
+    if held.verdict is not Verdict.ACCEPT:
+        return None
+    accepted = Accepted(failure="INTERNAL", reason=reason, executing=False)
+    return store.put(work.key, work.channel, work.lock_token, accepted)
+
+
+def lease(work: Claimed) -> dict[str, Any]:
+    """The lease as it goes to the runner (the runner protocol)."""
+    return {"task": str(work.key), "lock_token": work.lock_token, **(work.offer or {})}

@@ -1,0 +1,231 @@
+"""Ring 1's part of a task before a runner sees it: still wanted? Inputs local? Then the lease is offered.
+
+The usual task of a chain has everything here already: then preparation is three queries for a whole batch of
+tasks, no call, and one update in the same transaction.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session
+
+from backend.engine.compute import decisions
+from backend.engine.compute.cache import AssetCache, ForGood
+from backend.engine.compute.decisions import Prepare, back_off_s
+from backend.engine.compute.exchange import fail_internally
+from backend.engine.compute.leases import heartbeat
+from backend.engine.compute.outbox import OutboxStore
+from backend.engine.compute.preparing import PreparingStore
+from backend.engine.compute.queue import Claimed, WorkQueue
+from backend.engine.compute.reporting import Reporter
+from backend.engine.compute.store import InputAsset, TaskContext, task_contexts
+from backend.engine.images.transfer import ImageForGood, ImageTransfer
+from backend.kit.database import Database
+from backend.kit.errors import ApiError
+from backend.ports.ledger.client import ChannelLedger
+from backend.ports.ledger.errors import LedgerError
+from protos.orchestrator import computetask_pb2
+
+log = structlog.get_logger()
+BATCH = 64
+TRANSFERS = 4
+MOST_FLYING = 2 * TRANSFERS
+"""Tasks handed to the transfer threads at a time: their leases are kept only while a thread has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What of a task is on this machine: paths by asset, and the image's environment."""
+
+    paths: dict[UUID, str]
+    environment: dict[str, Any]
+    transferred_us: int | None = None
+
+
+class Preparation:
+    """Prepares the tasks of one organization."""
+
+    def __init__(
+        self,
+        database: Database,
+        me: str,
+        timeout_s: int,
+        cache: AssetCache,
+        images: ImageTransfer,
+        ledger: Callable[[str], ChannelLedger],
+        reporter: Reporter,
+        wake: Callable[[set[str]], None],
+    ) -> None:
+        self._database = database
+        self._me = me
+        self._timeout_s = timeout_s
+        self._cache = cache
+        self._images = images
+        self._ledger = ledger
+        self._reporter = reporter
+        self._wake = wake
+        self._count = threading.Lock()
+        self._flying = 0
+        self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
+
+    def turn(self) -> bool:
+        """Look at a batch of new tasks; False when there was none."""
+        slow: list[tuple[Claimed, TaskContext | None, Prepare]] = []
+        with self._database.transaction(durable=False) as session:
+            store = PreparingStore(session)
+            works = store.new(BATCH)
+            contexts = task_contexts(session, [work.key for work in works])
+            ready = 0
+            for work in works:
+                context = contexts.get(work.key)
+                step = decisions.prepare(
+                    context.status if context else None, context.plan_status if context else None
+                )
+                local = self._local(context) if step is Prepare.OFFER and context else None
+                if local is not None and context is not None:
+                    store.offer(work, self._offer(context, local))
+                    self._profile(session, context, local)
+                    ready += 1
+                elif step is Prepare.DROP:
+                    store.drop(work)
+                elif step is Prepare.WAIT:
+                    store.wait(work, "its task is not known yet", 1.0)
+                elif len(slow) + self._flying >= MOST_FLYING:
+                    store.wait(work, "waits for other transfers", 0.5)
+                else:
+                    slow.append((store.take(work), context, step))
+        if ready:
+            self._wake({"ready"})
+        for work, context, step in slow:
+            with self._count:
+                self._flying += 1
+            self._pool.submit(self._guarded, work, context, step)
+        return bool(works)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------------ in the pool
+    def _guarded(self, work: Claimed, context: TaskContext | None, step: Prepare) -> None:
+        try:
+            with self._database.transaction(durable=False) as session:
+                if not WorkQueue(session).extend(work):  # it waited too long for a thread
+                    return
+            with heartbeat(self._database, work):
+                if step is Prepare.CANCEL:
+                    self._cancel(work)
+                elif context is not None:
+                    self._bring(work, context)
+        except Exception as error:  # the lease runs out, and the task is looked at again
+            log.exception("preparation_failed", task=str(work.key), error=repr(error))
+        finally:
+            with self._count:
+                self._flying -= 1
+
+    def _cancel(self, work: Claimed) -> None:
+        """The plan ended before the task started (orchestrator.md 11.3)."""
+        try:
+            self._ledger(work.channel).apply_task_action(
+                str(work.key), computetask_pb2.TASK_ACTION_CANCELED, "Compute plan is not runnable"
+            )
+        except LedgerError as error:
+            if error.illegal_transition is None:
+                self._again(work, error)
+                return
+        with self._database.transaction() as session:
+            WorkQueue(session).settle(work)
+
+    def _bring(self, work: Claimed, context: TaskContext) -> None:
+        """Fetch and unpack what is missing, then offer the lease; give up only for good (rule 44)."""
+        try:
+            local = self._fetched(context)
+        except (ForGood, ImageForGood) as error:
+            log.error("task_impossible", task=str(work.key), reason=str(error))
+            with self._database.transaction() as session:
+                entry = fail_internally(session, work, str(error))
+            if entry is not None:
+                self._reporter.report(entry)
+            return
+        except (ApiError, OSError) as error:
+            self._again(work, error)
+            return
+        with self._database.transaction() as session:
+            offered = PreparingStore(session).offer(work, self._offer(context, local))
+            self._profile(session, context, local)
+        if offered:
+            self._wake({"ready"})
+
+    def _fetched(self, context: TaskContext) -> Local:
+        if context.unresolved:
+            raise OSError(f"inputs are not known yet: {', '.join(sorted(context.unresolved))}")
+        if not context.image:
+            raise OSError("the function's image is not known yet")
+        started = time.monotonic()
+        environment = self._images.bring(
+            context.function, context.function_owner, context.channel, context.image
+        )
+        duration = decisions.clamp_microseconds(time.monotonic() - started)
+        paths = {a.key: str(self._cache.bring(a, context.channel)) for a in context.inputs}
+        return Local(paths, environment, duration)
+
+    def _again(self, work: Claimed, error: Exception) -> None:
+        cause = str(error) or repr(error)
+        log.warning("task_waits", task=str(work.key), cause=cause)
+        with self._database.transaction() as session:
+            attempts = PreparingStore(session).tries(work)
+            WorkQueue(session).retry(
+                work, cause, after_s=back_off_s(attempts), cause=cause[:500], counted=True
+            )
+
+    # ------------------------------------------------------------------ what a lease holds
+    def _local(self, context: TaskContext) -> Local | None:
+        """Everything is here: its paths; else None."""
+        if context.unresolved or not context.image:
+            return None
+        environment = self._images.present(context.image)
+        if environment is None:
+            return None
+        paths: dict[UUID, str] = {}
+        for asset in context.inputs:
+            path = self._cache.present(asset) if asset.available else None
+            if path is None:
+                return None
+            paths[asset.key] = str(path)
+        return Local(paths, environment)
+
+    def _offer(self, context: TaskContext, local: Local) -> dict[str, Any]:
+        """The lease without task and lock token (the runner protocol)."""
+        return {
+            "plan": str(context.plan),
+            "rank": context.rank,
+            "function": str(context.function),
+            "timeout_s": self._timeout_s,
+            "environment": local.environment,
+            "inputs": [_input(asset, local.paths[asset.key]) for asset in context.inputs],
+            "outputs": [
+                {"identifier": slot.identifier, "kind": slot.kind, "multiple": slot.multiple}
+                for slot in context.outputs
+            ],
+        }
+
+    def _profile(self, session: Session, context: TaskContext, local: Local) -> None:
+        """A foreign function has one step more (rest-api.md 16)."""
+        if context.function_owner != self._me:
+            steps = {"download_function": local.transferred_us or 0}
+            OutboxStore(session).steps(context.key, steps)
+
+
+def _input(asset: InputAsset, path: str) -> dict[str, Any]:
+    return {
+        "identifier": asset.identifier,
+        "kind": asset.kind,
+        "key": str(asset.key),
+        "path": path,
+        "multiple": asset.multiple,
+    }

@@ -1,0 +1,282 @@
+"""The work queue: all SQL of the table `work`.
+
+Claim (`FOR UPDATE SKIP LOCKED`, a fresh lock token, an expiry) → do the slow thing outside any transaction →
+settle where the token still matches. Expiry only permits another claim (rule 9).
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row, text
+from sqlmodel import Session
+
+from backend.engine.compute.tables import Kind
+
+LEASE_S = 6
+HEARTBEAT_S = 2
+ATTEMPTS = 5
+"""Claims of one task that may end without a result before it fails for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewWork:
+    kind: Kind
+    key: UUID
+    channel: str
+    compute_plan_key: UUID | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Work that is ours until the lease ends; `attempts` counts this claim too."""
+
+    id: int
+    kind: Kind
+    key: UUID
+    channel: str
+    compute_plan_key: UUID | None
+    attempts: int
+    lock_token: str
+    offer: dict[str, Any] | None = None
+    canceled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat found: leases that are no longer the caller's, and tasks to stop."""
+
+    lost: tuple[UUID, ...] = ()
+    canceled: tuple[UUID, ...] = ()
+
+
+def _claimed(row: Row[Any]) -> Claimed:
+    values = dict(row._mapping)
+    return Claimed(**{**values, "kind": Kind(values["kind"])})
+
+
+_COLUMNS = (
+    "work.id, work.kind, work.key, work.channel, work.compute_plan_key, work.attempts, work.lock_token, "
+    "work.offer, work.canceled"
+)
+_LEASED = (
+    "state = 'leased', lock_token = :token, leased_until = now() + make_interval(secs => :lease), "
+    "attempts = attempts + 1, session = :session, changed = now(), cause = NULL"
+)
+
+_ADD = text("""
+    INSERT INTO work (kind, key, channel, compute_plan_key, priority, state, attempts, canceled)
+    SELECT kind, key, channel, compute_plan_key, priority, 'new', 0, false
+    FROM json_to_recordset(CAST(:rows AS json))
+         AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int)
+    ON CONFLICT (kind, key) DO UPDATE
+        SET state = 'new', attempts = 0, not_before = now(), changed = now()
+        WHERE work.state = 'done' AND work.kind = 'disable'
+    RETURNING kind
+""")
+_TURNS = text("""
+    INSERT INTO work_turn (compute_plan_key, channel)
+    SELECT DISTINCT compute_plan_key, channel
+    FROM json_to_recordset(CAST(:rows AS json)) AS r(kind text, channel text, compute_plan_key uuid)
+    WHERE kind = 'task' AND compute_plan_key IS NOT NULL
+    ORDER BY compute_plan_key
+    ON CONFLICT DO NOTHING
+""")
+_CLAIM_TASK = text(f"""
+    WITH plan AS MATERIALIZED (
+        SELECT t.compute_plan_key FROM work_turn t
+        WHERE EXISTS (
+            SELECT 1 FROM work w
+            WHERE w.kind = 'task' AND w.state = 'ready' AND w.compute_plan_key = t.compute_plan_key
+              AND w.not_before <= now())
+        ORDER BY (SELECT max(c.served) FROM work_turn c WHERE c.channel = t.channel) NULLS FIRST,
+                 t.served NULLS FIRST, t.compute_plan_key
+        LIMIT 1
+    ), candidate AS (
+        SELECT w.id FROM work w JOIN plan USING (compute_plan_key)
+        WHERE w.kind = 'task' AND w.state = 'ready' AND w.not_before <= now()
+        ORDER BY w.priority DESC, w.created, w.id
+        LIMIT 1 FOR UPDATE OF w SKIP LOCKED
+    ), claimed AS (
+        UPDATE work SET {_LEASED} FROM candidate WHERE work.id = candidate.id RETURNING {_COLUMNS}
+    ), turn AS (
+        UPDATE work_turn SET served = clock_timestamp() FROM claimed
+        WHERE work_turn.compute_plan_key = claimed.compute_plan_key
+    ), profiled AS (
+        INSERT INTO task_profiling (compute_task_key, channel, creation_date)
+        SELECT key, channel, now() FROM claimed
+        ON CONFLICT (compute_task_key) DO UPDATE SET creation_date = now()
+    )
+    SELECT claimed.*, (SELECT count(*) FROM plan) AS plans FROM claimed
+    RIGHT JOIN (SELECT 1) AS one ON true
+""")  # noqa: S608
+_CLAIM = text(f"""
+    UPDATE work SET {_LEASED}
+    FROM (SELECT id FROM work WHERE kind = ANY(:kinds) AND state = 'new' AND not_before <= now()
+          ORDER BY priority DESC, created, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS candidate
+    WHERE work.id = candidate.id RETURNING {_COLUMNS}
+""")  # noqa: S608
+_HELD = text(f"""
+    UPDATE work SET leased_until = now() + make_interval(secs => :lease)
+    WHERE kind = 'task' AND state = 'leased' AND session = :session RETURNING {_COLUMNS}
+""")  # noqa: S608
+_BEAT = text("""
+    UPDATE work
+    SET state = CASE WHEN state = 'ready' THEN 'leased' ELSE state END, session = :session,
+        leased_until = now() + make_interval(secs => :lease)
+    FROM json_to_recordset(CAST(:rows AS json)) AS r(key uuid, lock_token text)
+    WHERE work.kind = 'task' AND work.key = r.key AND work.lock_token = r.lock_token
+      AND work.state IN ('leased', 'ready')
+    RETURNING work.key, work.canceled
+""")
+_STOPPED = text("""
+    SELECT key FROM work WHERE kind = 'task' AND canceled AND key = ANY(:keys)
+""")
+_EXTEND = text("""
+    UPDATE work SET leased_until = now() + make_interval(secs => :lease)
+    WHERE id = :id AND lock_token = :token AND state IN ('leased', 'preparing') RETURNING id
+""")
+_SETTLE = text("""
+    UPDATE work SET state = 'done', leased_until = NULL, session = NULL, last_error = NULL, cause = NULL,
+                    changed = now()
+    WHERE id = :id AND lock_token = :token AND state IN ('leased', 'preparing') RETURNING id
+""")
+_RETRY = text("""
+    UPDATE work SET state = 'new', leased_until = NULL, session = NULL, last_error = :error, cause = :cause,
+                    attempts = attempts - :uncounted,
+                    not_before = now() + make_interval(secs => :after), changed = now()
+    WHERE id = :id AND lock_token = :token AND state IN ('leased', 'preparing') RETURNING id
+""")
+_SWEEP = text("""
+    UPDATE work SET state = CASE WHEN kind = 'task' AND state = 'leased' THEN 'ready' ELSE 'new' END,
+                    leased_until = NULL, last_error = 'the lease ran out', changed = now()
+    WHERE state IN ('leased', 'preparing') AND leased_until < now()
+    RETURNING kind, key
+""")
+_DEAD = text("""
+    UPDATE work SET state = CASE WHEN kind = 'task' AND state = 'leased' THEN 'ready' ELSE 'new' END,
+                    leased_until = NULL, last_error = 'the worker died', changed = now()
+    WHERE state IN ('leased', 'preparing') AND session = :session
+    RETURNING kind, key
+""")
+
+
+class WorkQueue:
+    """The queue inside one transaction of the caller."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, works: Sequence[NewWork]) -> set[Kind]:
+        """Insert what is not there yet; return the kinds of which something became open."""
+        if not works:
+            return set()
+        unique = {(w.kind, w.key): w for w in works}.values()
+        rows = _document(
+            {
+                "kind": w.kind,
+                "key": w.key,
+                "channel": w.channel,
+                "compute_plan_key": w.compute_plan_key,
+                "priority": w.priority,
+            }
+            for w in unique
+        )
+        self._execute(_TURNS, rows=rows)
+        return {Kind(kind) for kind in self._execute(_ADD, rows=rows).scalars()}
+
+    def claim_task(self, session: UUID) -> Claimed | None:
+        """The next prepared task: the channel, then the plan, that waited longest goes first."""
+        for _ in range(3):  # all tasks of the chosen plan may just be taken by others
+            row = self._execute(
+                _CLAIM_TASK, token=new_token(), lease=LEASE_S, session=session
+            ).one()
+            if row.id is not None:
+                values = dict(row._mapping)
+                del values["plans"]
+                return Claimed(**{**values, "kind": Kind.TASK})
+            if not row.plans:
+                return None
+        return None
+
+    def held(self, session: UUID) -> Claimed | None:
+        """The lease that this session has already, whose answer it may never have got."""
+        row = self._execute(_HELD, session=session, lease=LEASE_S).first()
+        return _claimed(row) if row else None
+
+    def claim(self, kinds: Iterable[Kind], holder: UUID) -> Claimed | None:
+        """The next work of ring 1 (no tasks: their leases go to runners)."""
+        row = self._execute(
+            _CLAIM, kinds=list(kinds), token=new_token(), lease=LEASE_S, session=holder
+        ).first()
+        return _claimed(row) if row else None
+
+    def beat(self, session: UUID, leases: Mapping[UUID, str]) -> Beat:
+        """Extend the leases of a runner; one that ran out, and that nobody else took, is its own again."""
+        if not leases:
+            return Beat()
+        rows = _document({"key": key, "lock_token": token} for key, token in leases.items())
+        kept = self._execute(_BEAT, rows=rows, session=session, lease=LEASE_S).all()
+        alive = {row.key for row in kept}
+        canceled = {row.key for row in kept if row.canceled}
+        gone = [key for key in leases if key not in alive]
+        if gone:
+            canceled |= set(self._execute(_STOPPED, keys=gone).scalars())
+        return Beat(tuple(gone), tuple(sorted(canceled)))
+
+    def extend(self, work: Claimed) -> bool:
+        """Extend a lease of ring 1; False when it is somebody else's now."""
+        found = self._execute(_EXTEND, id=work.id, token=work.lock_token, lease=LEASE_S)
+        return found.first() is not None
+
+    def settle(self, work: Claimed) -> bool:
+        """The work is done; False (and no change) when the lease was lost."""
+        return self._execute(_SETTLE, id=work.id, token=work.lock_token).first() is not None
+
+    def retry(
+        self,
+        work: Claimed,
+        error: str,
+        *,
+        after_s: float,
+        cause: str | None = None,
+        counted: bool = True,
+    ) -> bool:
+        """Give the work back for later; `cause` is what `status` shows for the wait.
+
+        `counted=False`: the claim was not the work's fault and does not count among its attempts.
+        """
+        found = self._execute(
+            _RETRY,
+            id=work.id,
+            token=work.lock_token,
+            error=error[:2000],
+            cause=cause,
+            after=after_s,
+            uncounted=0 if counted else 1,
+        )
+        return found.first() is not None
+
+    def sweep(self) -> list[tuple[Kind, UUID]]:
+        """Open again what nobody keeps alive. The token stays: a late result is still welcome."""
+        return [(Kind(row.kind), row.key) for row in self._execute(_SWEEP)]
+
+    def report_dead(self, session: UUID) -> list[tuple[Kind, UUID]]:
+        """A pool saw this session die: open its leases at once, without waiting for their expiry."""
+        rows = self._execute(_DEAD, session=session)
+        return [(Kind(row.kind), row.key) for row in rows]
+
+    def _execute(self, statement: Any, **parameters: Any) -> Any:
+        return self._session.connection().execute(statement, parameters)
+
+
+def new_token() -> str:
+    return secrets.token_hex(16)
+
+
+def _document(rows: Iterable[Mapping[str, Any]]) -> str:
+    return orjson.dumps(list(rows)).decode()

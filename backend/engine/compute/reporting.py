@@ -1,0 +1,255 @@
+"""Tell the ledger what became of a task, from its outbox row, as often as needed (rules 1 to 3).
+
+Every step may be repeated: what the ledger has already counts as success, so a crash at any line is resumed
+from the row. The order is the contract's: performances, models in one call, DONE; a failure: log, report.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.assets.tasks.states import FINAL, TaskStatus
+from backend.engine.compute import decisions
+from backend.engine.compute.decisions import Answer, back_off_s
+from backend.engine.compute.outbox import Entry, OutboxStore
+from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
+from backend.kit.database import Database
+from backend.ports.ledger.client import ChannelLedger
+from backend.ports.ledger.errors import LedgerError
+from backend.ports.storage import Storage
+from backend.settings import Settings
+from protos.orchestrator import (
+    common_pb2,
+    computetask_pb2,
+    failure_report_pb2,
+    model_pb2,
+    performance_pb2,
+)
+
+log = structlog.get_logger()
+_ERROR_TYPES = {
+    "EXECUTION": failure_report_pb2.ERROR_TYPE_EXECUTION,
+    "INTERNAL": failure_report_pb2.ERROR_TYPE_INTERNAL,
+}
+
+
+class Again(Exception):
+    """The outcome of a step is unknown, or its time has not come: repeat later."""
+
+
+class Over(Exception):
+    """The task is canceled or failed on the ledger: the rest has no addressee."""
+
+
+class Finished(Exception):
+    """The task is DONE on the ledger: an earlier report came through to its end."""
+
+
+class Broken(Exception):
+    """The result cannot be registered; the task fails with this reason."""
+
+
+class Reporter:
+    """Reports the results of one organization. Holds no state: the row and the ledger have it all."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        ledger: Callable[[str], ChannelLedger],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._storage = storage
+        self._ledger = ledger
+        self._outbox = settings.MEDIA_ROOT / "outbox"
+
+    def report(self, entry: Entry) -> bool:
+        """Report one result; True when the ledger knows all of it, False when it is to be repeated later."""
+        try:
+            self._report(entry)
+        except Over as over:
+            log.warning("result_without_addressee", task=str(entry.task), reason=str(over))
+            self._forget(entry)
+        except Finished:
+            log.info("result_known", task=str(entry.task))
+        except Broken as broken:
+            self._fail(entry, str(broken))
+            return False
+        except (Again, LedgerError, OSError) as error:
+            self._later(entry, error)
+            return False
+        with self._database.transaction(durable=False) as session:
+            OutboxStore(session).finish(entry.task)
+        self._sweep(entry)
+        return True
+
+    def resume(self) -> bool:
+        """Report one result that nobody reports at the moment; False when there is none."""
+        with self._database.transaction() as session:
+            entry = OutboxStore(session).claim()
+        if entry is None:
+            return False
+        log.info("report_resumed", task=str(entry.task), attempts=entry.attempts)
+        self.report(entry)
+        return True
+
+    def _report(self, entry: Entry) -> None:
+        ledger = self._ledger(entry.channel)
+        accepted = entry.accepted
+        if accepted.failure is not None:
+            self._report_failure(entry, ledger)
+            return
+        for model in accepted.models:
+            self._adopt(model.source, model.file)
+        for performance in accepted.performances:
+            new = performance_pb2.NewPerformance(
+                compute_task_key=str(entry.task),
+                performance_value=float(performance.value),
+                compute_task_output_identifier=performance.identifier,
+            )
+            self._step(entry, ledger, lambda new=new: ledger.register_performance(new))  # type: ignore[misc]
+        if accepted.models:
+            self._register_models(entry, ledger)
+        self._done(entry, ledger)
+
+    def _register_models(self, entry: Entry, ledger: ChannelLedger) -> None:
+        models = [self._new_model(entry, model) for model in entry.accepted.models]
+        first = entry.accepted.models[0]
+        known = self._step(entry, ledger, lambda: ledger.register_models(models))
+        if known and ledger.model(str(first.key)).address.checksum not in ("", first.checksum):
+            raise Broken("the ledger has another model under this key")
+
+    def _new_model(self, entry: Entry, model: AcceptedModel) -> model_pb2.NewModel:
+        return model_pb2.NewModel(
+            key=str(model.key),
+            compute_task_key=str(entry.task),
+            compute_task_output_identifier=model.identifier,
+            address=common_pb2.Addressable(
+                checksum=model.checksum,
+                storage_address=self._settings.address(f"model/{model.key}/file/"),
+            ),
+        )
+
+    def _step(self, entry: Entry, ledger: ChannelLedger, call: Callable[[], object]) -> bool:
+        """One registration; True when the ledger had it already (OE0006)."""
+        try:
+            call()
+        except LedgerError as error:
+            if error.already_exists:
+                return True
+            if error.outcome_unknown:
+                raise Again(error.details) from None
+            self._refused(entry, ledger, error)
+        return False
+
+    def _refused(self, entry: Entry, ledger: ChannelLedger, error: LedgerError) -> None:
+        """A definite refusal: because of the task's status, or of the result itself?"""
+        status = TaskStatus(
+            computetask_pb2.ComputeTaskStatus.Name(ledger.task(str(entry.task)).status)
+        )
+        if status is TaskStatus.DONE:
+            raise Finished
+        if status in FINAL:
+            raise Over(status)
+        if status is not TaskStatus.EXECUTING:
+            self._executing(entry, ledger)
+            raise Again(f"the task was {status}")
+        raise Broken(f"the ledger refused the result: {error.details}")
+
+    def _done(self, entry: Entry, ledger: ChannelLedger) -> None:
+        try:
+            ledger.apply_task_action(
+                str(entry.task), computetask_pb2.TASK_ACTION_DONE, "task completed"
+            )
+        except LedgerError as error:
+            answer = decisions.done(error.illegal_transition, unknown=error.outcome_unknown)
+            if answer is Answer.OVER:
+                raise Over(error.details) from None
+            if answer is not Answer.SUCCESS:
+                raise Again(error.details) from None
+
+    def _executing(self, entry: Entry, ledger: ChannelLedger) -> None:
+        try:
+            ledger.apply_task_action(
+                str(entry.task), computetask_pb2.TASK_ACTION_EXECUTING, "task started"
+            )
+        except LedgerError as error:
+            answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
+            if answer is Answer.OVER:
+                raise Over(error.details) from None
+            if answer is not Answer.SUCCESS:
+                raise Again(error.details) from None
+
+    def _report_failure(self, entry: Entry, ledger: ChannelLedger) -> None:
+        accepted, key = entry.accepted, str(entry.task)
+        if not accepted.executing:
+            self._executing(entry, ledger)
+        report = failure_report_pb2.NewFailureReport(
+            asset_key=key,
+            asset_type=failure_report_pb2.FAILED_ASSET_COMPUTE_TASK,
+            error_type=_ERROR_TYPES[accepted.failure or "INTERNAL"],
+        )
+        if accepted.log is not None:
+            self._store_log(accepted.log)
+            report.logs_address.checksum = accepted.log.checksum
+            report.logs_address.storage_address = self._settings.address(f"logs/{key}/file/")
+        self._step(entry, ledger, lambda: ledger.register_failure_report(report))
+
+    def _store_log(self, stored: AcceptedLog) -> None:
+        if stored.source is not None:
+            self._adopt(stored.source, stored.file)
+        elif not self._storage.exists(stored.file):
+            with self._storage.writer() as writer:
+                writer.commit(stored.file)
+
+    def _adopt(self, source: str, key: str) -> None:
+        """Take a file over from the runner's outbox; done before is as good."""
+        path = Path(source)
+        if path.exists():
+            self._storage.adopt(path, key)
+        elif not self._storage.exists(key):
+            raise Broken("an output file vanished before it was stored")
+
+    def _fail(self, entry: Entry, reason: str) -> None:
+        log.error("result_broken", task=str(entry.task), reason=reason)
+        self._delete(entry.accepted.models)
+        failed = Accepted(failure="INTERNAL", reason=reason)
+        with self._database.transaction() as session:
+            store = OutboxStore(session)
+            store.replace(entry.task, entry.channel, failed)
+            store.later(entry.task, reason, 0.0)
+
+    def _later(self, entry: Entry, error: Exception) -> None:
+        reason = str(error) or repr(error)
+        log.warning("report_later", task=str(entry.task), attempts=entry.attempts, error=reason)
+        with contextlib.suppress(SQLAlchemyError), self._database.transaction() as session:
+            OutboxStore(session).later(entry.task, reason, back_off_s(entry.attempts, most=30))
+
+    def _forget(self, entry: Entry) -> None:
+        """Files of models that the ledger will never know go; those that it has registered stay (rule 3)."""
+        ledger = self._ledger(entry.channel)
+        unknown = []
+        for model in entry.accepted.models:
+            try:
+                ledger.model(str(model.key))
+            except LedgerError as error:
+                if error.not_found:
+                    unknown.append(model)
+        self._delete(unknown)
+
+    def _delete(self, models: Sequence[AcceptedModel]) -> None:
+        if not models:
+            return
+        for model in models:
+            self._storage.delete(model.file)
+        with self._database.transaction() as session:
+            OutboxStore(session).forget_models([model.key for model in models])
+
+    def _sweep(self, entry: Entry) -> None:
+        shutil.rmtree(self._outbox / str(entry.task), ignore_errors=True)

@@ -1,0 +1,178 @@
+"""A runner's result: read as untrusted, checked against the task, turned into what is committed.
+
+The runner judges from files, we judge from the runner's words and the files below its outbox (rule 16).
+"""
+
+import hashlib
+import stat
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.engine.compute.decisions import is_performance
+
+MOST_LOG = 3 * 1024 * 1024
+STEPS = ("prepare_inputs", "task_execution", "save_outputs")
+Category = Literal["EXECUTION", "INTERNAL"]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Failure(_Wire):
+    category: Category
+    reason: str = Field(default="", max_length=10_000)
+
+
+class Output(_Wire):
+    identifier: str = Field(max_length=100)
+    kind: Literal["ASSET_MODEL", "ASSET_PERFORMANCE"]
+    path: str | None = None
+    checksum: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = Field(default=None, ge=0)
+    value: float | None = None
+
+
+class Result(_Wire):
+    """What a runner sends (the runner protocol)."""
+
+    task: UUID
+    lock_token: str = Field(max_length=32)
+    exit: int | None = None
+    failure: Failure | None = None
+    outputs: list[Output] = Field(default_factory=list, max_length=10_000)
+    log: str | None = None
+    steps: dict[str, float] = Field(default_factory=dict)
+    profile: dict[str, Any] = Field(default_factory=dict)
+
+
+class AcceptedModel(BaseModel):
+    identifier: str
+    key: UUID
+    source: str  # absolute path below the outbox
+    file: str  # storage key
+    checksum: str
+    size: int
+
+
+class AcceptedPerformance(BaseModel):
+    """`value` is text: JSON has no NaN."""
+
+    identifier: str
+    value: str
+
+
+class AcceptedLog(BaseModel):
+    source: str | None  # None: the log is empty
+    file: str
+    checksum: str
+    size: int
+
+
+class Accepted(BaseModel):
+    """What the outbox row holds: all that reporting needs, whatever dies meanwhile.
+
+    `executing`: the ledger was told that the task runs; a failure found before that says it first.
+    """
+
+    models: list[AcceptedModel] = Field(default_factory=list)
+    performances: list[AcceptedPerformance] = Field(default_factory=list)
+    failure: Category | None = None
+    reason: str = ""
+    log: AcceptedLog | None = None
+    executing: bool = True
+
+
+class Unacceptable(Exception):
+    """The result does not fit the task: its text is the reason of an INTERNAL failure."""
+
+
+def model_key(task: UUID, identifier: str, index: int) -> UUID:
+    """The same result always gets the same keys (rule 1)."""
+    return uuid5(task, f"{identifier}/{index}")
+
+
+def accept(result: Result, slots: list[dict[str, Any]], outbox: Path) -> Accepted:
+    """The result as it is committed.
+
+    `slots` are the `outputs` of the lease: identifier, kind, multiple.
+
+    Raises:
+        Unacceptable: something is missing, too much, or not where it has to be.
+    """
+    folder = outbox / str(result.task) / result.lock_token
+    if result.failure is not None:
+        log = None
+        if result.failure.category == "EXECUTION":
+            log = _log(result, folder)
+        return Accepted(failure=result.failure.category, reason=result.failure.reason, log=log)
+    declared = {slot["identifier"]: slot for slot in slots}
+    accepted, counts = Accepted(), dict.fromkeys(declared, 0)
+    for output in result.outputs:
+        slot = declared.get(output.identifier)
+        if slot is None or slot["kind"] != output.kind:
+            raise Unacceptable(
+                f"the task has no output {output.identifier!r} of kind {output.kind}"
+            )
+        index = counts[output.identifier]
+        counts[output.identifier] += 1
+        if index and not slot["multiple"]:
+            raise Unacceptable(f"more than one asset for output {output.identifier!r}")
+        if output.kind == "ASSET_MODEL":
+            accepted.models.append(_model(result.task, index, output, folder))
+        elif is_performance(output.value):
+            value = repr(output.value)
+            accepted.performances.append(
+                AcceptedPerformance(identifier=output.identifier, value=value)
+            )
+        else:
+            raise Unacceptable(f"the performance {output.identifier!r} is not a number")
+    missing = [name for name, count in counts.items() if not count]
+    if missing:
+        raise Unacceptable(f"outputs are missing: {', '.join(sorted(missing))}")
+    return accepted
+
+
+def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedModel:
+    if output.path is None or output.checksum is None:
+        raise Unacceptable(f"the model {output.identifier!r} has no path or checksum")
+    path, size = _file(output.path, folder)
+    if output.size is not None and output.size != size:
+        raise Unacceptable(f"the model {output.identifier!r} has another size than said")
+    key = model_key(task, output.identifier, index)
+    return AcceptedModel(
+        identifier=output.identifier,
+        key=key,
+        source=str(path),
+        file=f"models/{key}/model",
+        checksum=output.checksum,
+        size=size,
+    )
+
+
+def _log(result: Result, folder: Path) -> AcceptedLog:
+    """The log of a failed function; its digest is computed here, over what will be stored."""
+    target = f"logs/{result.task}/log"
+    if result.log is None:
+        return AcceptedLog(source=None, file=target, checksum=hashlib.sha256().hexdigest(), size=0)
+    path, size = _file(result.log, folder)
+    if size > MOST_LOG:
+        raise Unacceptable("the log is larger than allowed")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return AcceptedLog(source=str(path), file=target, checksum=digest, size=size)
+
+
+def _file(name: str, folder: Path) -> tuple[Path, int]:
+    """A regular file below the folder of this lease in the outbox, reached without any link."""
+    try:
+        path = Path(name)
+        status = path.lstat()
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    except (OSError, ValueError):
+        raise Unacceptable("an output file is not there") from None
+    if not inside or not stat.S_ISREG(status.st_mode):
+        raise Unacceptable("an output is not a regular file of this lease's outbox")
+    return path.resolve(), status.st_size

@@ -1,0 +1,170 @@
+"""All that the engine reads of tasks, their inputs and functions: a few queries for many tasks at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.assets.compute_plans.states import PlanStatus
+from backend.assets.tasks.states import TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class InputAsset:
+    """One asset that a task reads, and where its content is.
+
+    `checksum` is of the content (models: salted with `salt`, the producing task). `file` is a storage key and
+    `folder` an absolute path, both for assets of our own only.
+    """
+
+    identifier: str
+    kind: str  # ASSET_…
+    multiple: bool
+    key: UUID
+    owner: str
+    checksum: str = ""
+    salt: str = ""
+    file: str | None = None
+    folder: str | None = None
+    available: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSlot:
+    identifier: str
+    kind: str
+    multiple: bool
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """What preparation needs to know of a task; `plan_status` is None while the plan's row is not there."""
+
+    key: UUID
+    channel: str
+    plan: UUID
+    plan_status: PlanStatus | None
+    status: TaskStatus
+    rank: int
+    function: UUID
+    function_owner: str
+    image: str | None  # SHA-256 of the manifest
+    inputs: list[InputAsset] = field(default_factory=list)
+    outputs: list[OutputSlot] = field(default_factory=list)
+    unresolved: list[str] = field(default_factory=list)
+    """Identifiers of inputs whose asset is not in the rows."""
+
+
+_TASKS = text("""
+    SELECT t.key, t.channel, t.compute_plan_key, t.rank, t.status, t.function_key,
+           p.status AS plan_status, f.owner AS function_owner, f.image_checksum
+    FROM compute_task t
+    LEFT JOIN compute_plan p ON p.key = t.compute_plan_key
+    LEFT JOIN function f ON f.key = t.function_key
+    WHERE t.key = ANY(:keys)
+""")
+_INPUTS = text("""
+    WITH input AS (
+        SELECT i.task_key, i.position, i.identifier, o.position AS item, t.function_key,
+               COALESCE(i.asset_key, CASE WHEN o.asset_kind = 'ASSET_MODEL' THEN o.asset_key::uuid END) AS key
+        FROM compute_task_input i JOIN compute_task t ON t.key = i.task_key
+        LEFT JOIN compute_task_output_asset o
+               ON o.task_key = i.parent_task_key AND o.identifier = i.parent_task_output_identifier
+        WHERE i.task_key = ANY(:keys)
+    )
+    SELECT input.task_key, input.identifier, input.key, fi.kind, fi.multiple,
+           m.owner AS model_owner, m.model_checksum, m.compute_task_key AS producer, m.model_address,
+           mf.file AS model_file,
+           d.owner AS manager_owner, d.opener_checksum, df.opener_file,
+           s.owner AS sample_owner, sf.file AS sample_file, sf.path AS sample_path,
+           sf.checksum AS sample_checksum
+    FROM input
+    JOIN function_input fi
+      ON fi.function_key = input.function_key AND fi.identifier = input.identifier
+    LEFT JOIN model m ON m.key = input.key
+    LEFT JOIN model_file mf ON mf.key = input.key
+    LEFT JOIN data_manager d ON d.key = input.key
+    LEFT JOIN data_manager_file df ON df.key = input.key
+    LEFT JOIN data_sample s ON s.key = input.key
+    LEFT JOIN data_sample_file sf ON sf.key = input.key
+    ORDER BY input.task_key, input.position, input.item
+""")
+_OUTPUTS = text("""
+    SELECT function_key, identifier, kind, multiple FROM function_output
+    WHERE function_key = ANY(:keys) ORDER BY function_key, identifier
+""")
+
+
+def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskContext]:
+    """The contexts of the tasks whose rows are there."""
+    if not keys:
+        return {}
+    connection = session.connection()
+    contexts = {
+        row.key: TaskContext(
+            key=row.key,
+            channel=row.channel,
+            plan=row.compute_plan_key,
+            plan_status=PlanStatus(row.plan_status) if row.plan_status else None,
+            status=TaskStatus(row.status),
+            rank=row.rank,
+            function=row.function_key,
+            function_owner=row.function_owner or "",
+            image=row.image_checksum,
+        )
+        for row in connection.execute(_TASKS, {"keys": list(keys)})
+    }
+    for row in connection.execute(_INPUTS, {"keys": list(keys)}):
+        asset = _asset(row)
+        context = contexts[row.task_key]
+        if asset is None:
+            context.unresolved.append(row.identifier)
+        else:
+            context.inputs.append(asset)
+    outputs: dict[UUID, list[OutputSlot]] = {}
+    functions = sorted({context.function for context in contexts.values()})
+    for row in connection.execute(_OUTPUTS, {"keys": functions}):
+        slot = OutputSlot(row.identifier, row.kind, row.multiple)
+        outputs.setdefault(row.function_key, []).append(slot)
+    for context in contexts.values():
+        context.outputs = outputs.get(context.function, [])
+    return contexts
+
+
+def _asset(row: object) -> InputAsset | None:
+    """None when the rows do not tell (yet) what the input is."""
+    kind: str = row.kind  # type: ignore[attr-defined]
+    values = dict(row._mapping)  # type: ignore[attr-defined]
+    common = {
+        "identifier": values["identifier"],
+        "kind": kind,
+        "multiple": values["multiple"],
+        "key": values["key"],
+    }
+    if kind == "ASSET_MODEL" and values["model_owner"]:
+        return InputAsset(
+            **common,
+            owner=values["model_owner"],
+            checksum=values["model_checksum"] or "",
+            salt=str(values["producer"]),
+            file=values["model_file"],
+            available=values["model_address"] is not None,
+        )
+    if kind == "ASSET_DATA_MANAGER" and values["manager_owner"]:
+        return InputAsset(
+            **common,
+            owner=values["manager_owner"],
+            checksum=values["opener_checksum"],
+            file=values["opener_file"],
+        )
+    if kind == "ASSET_DATA_SAMPLE" and values["sample_owner"]:
+        return InputAsset(
+            **common,
+            owner=values["sample_owner"],
+            checksum=values["sample_checksum"] or "",
+            file=values["sample_file"],
+            folder=values["sample_path"],
+        )
+    return None

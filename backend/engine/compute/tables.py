@@ -1,0 +1,140 @@
+"""Tables of the engine: work, results on their way to the ledger, runner sessions, loops that run once.
+
+Every expiry in them is judged by PostgreSQL's `now()` (rule 9); no clock of another machine is compared.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import Column, DateTime, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from backend.kit.columns import moment, optional_moment
+
+
+class Kind(StrEnum):
+    """What a piece of work is about; `key` is the key of a task, function, model or plan."""
+
+    TASK = "task"  # run a task
+    BUILD = "build"  # build a function of ours
+    CANCEL = "cancel"  # a canceled plan: cancel our tasks, and functions that nobody needs any more
+    DISABLE = "disable"  # a task of ours whose transient outputs may have become useless
+    DELETE = "delete"  # a disabled model: its file and its copy in the cache
+
+
+class State(StrEnum):
+    """NEW → (PREPARING →) READY → LEASED → REPORTING → DONE for tasks; NEW → LEASED → DONE for the rest."""
+
+    NEW = "new"
+    PREPARING = "preparing"
+    READY = "ready"
+    LEASED = "leased"
+    REPORTING = "reporting"
+    DONE = "done"
+
+
+class Work(SQLModel, table=True):
+    """One thing to do, at most once at a time.
+
+    `lock_token` names the last claim; it stays when the lease expires, so that a late result is still known
+    as the last claimer's. `offer` is the prepared lease of a task, `cause` why the work waits.
+    """
+
+    __tablename__: ClassVar[str] = "work"
+    __table_args__ = (
+        UniqueConstraint("kind", "key"),
+        Index(
+            "work_ready",
+            "compute_plan_key",
+            "created",
+            postgresql_where=text("kind = 'task' AND state = 'ready'"),
+        ),
+        Index("work_open", "kind", "created", postgresql_where=text("state = 'new'")),
+        Index("work_held", "session", postgresql_where=text("state IN ('preparing', 'leased')")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str = Field(max_length=16)
+    key: UUID
+    channel: str = Field(max_length=100)
+    compute_plan_key: UUID | None = None
+    priority: int = 0
+    state: str = Field(default=State.NEW, max_length=16)
+    not_before: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("now()"))
+    )
+    attempts: int = 0  # leases that were handed out
+    tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # vain preparations
+    last_error: str | None = Field(default=None, sa_type=Text)
+    cause: str | None = Field(default=None, sa_type=Text)
+    lock_token: str | None = Field(default=None, max_length=32)
+    leased_until: datetime | None = optional_moment()
+    session: UUID | None = None
+    canceled: bool = False
+    offer: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    created: datetime = Field(
+        sa_column=Column(
+            DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")
+        )
+    )
+    changed: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("now()"))
+    )
+
+
+class WorkTurn(SQLModel, table=True):
+    """When a plan last got a lease: the plan that waited longest is served first."""
+
+    __tablename__: ClassVar[str] = "work_turn"
+
+    compute_plan_key: UUID = Field(primary_key=True)
+    channel: str = Field(max_length=100)
+    served: datetime | None = optional_moment()
+
+
+class Outbox(SQLModel, table=True):
+    """The one result of a task, kept until the ledger knows all of it (rule 1).
+
+    `claimed_until` is the short lease of whoever reports it now; `result` is `results.Accepted` as JSON.
+    """
+
+    __tablename__: ClassVar[str] = "outbox"
+
+    task_key: UUID = Field(primary_key=True)
+    channel: str = Field(max_length=100)
+    lock_token: str | None = Field(default=None, max_length=32)
+    result: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    attempts: int = 0
+    last_error: str | None = Field(default=None, sa_type=Text)
+    not_before: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("now()"))
+    )
+    claimed_until: datetime | None = optional_moment()
+    created: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("now()"))
+    )
+
+
+class RunnerSession(SQLModel, table=True):
+    """A runner that may ask for leases; of its token only a keyed digest is kept."""
+
+    __tablename__: ClassVar[str] = "runner_session"
+
+    id: UUID = Field(primary_key=True)
+    token_digest: str = Field(max_length=64)
+    name: str = Field(max_length=100)
+    created: datetime = moment()
+    last_seen: datetime | None = optional_moment()
+
+
+class LoopLease(SQLModel, table=True):
+    """Who runs a loop that must run once per organization (rule 10)."""
+
+    __tablename__: ClassVar[str] = "loop_lease"
+
+    name: str = Field(primary_key=True, max_length=100)
+    holder: str = Field(max_length=200)
+    held_until: datetime = moment()

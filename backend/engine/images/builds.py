@@ -1,0 +1,247 @@
+"""The builder loop: functions of ours become images, one at a time, in order of registration (rule 12).
+
+Every step may be repeated: a builder that was killed in the middle builds again, from its layer cache, without
+failing the function. Same archive, same image: no second build.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+
+from backend.engine.compute.chores import cancel_unneeded
+from backend.engine.compute.decisions import back_off_s, clamp_microseconds
+from backend.engine.compute.leases import heartbeat
+from backend.engine.compute.queue import ATTEMPTS, Claimed, WorkQueue
+from backend.engine.compute.results import AcceptedLog
+from backend.engine.compute.tables import Kind
+from backend.engine.images.builds_store import BuildsStore, Source
+from backend.engine.images.errors import BuildFailed
+from backend.kit.database import Database
+from backend.ports.ledger.client import ChannelLedger
+from backend.ports.ledger.errors import LedgerError
+from backend.ports.storage import Storage, StoredFileMissing
+from backend.settings import Settings
+from protos.orchestrator import common_pb2, failure_report_pb2, function_pb2, profiling_pb2
+
+log = structlog.get_logger()
+BUILDING = "FUNCTION_STATUS_BUILDING"
+READY = "FUNCTION_STATUS_READY"
+
+
+class ImageBuilder(Protocol):
+    """Builds an archive into the image store; the log file has the whole story, also of a failure."""
+
+    def build(self, archive: Path, log_path: Path) -> str:
+        """The digest (bare hex) of the built manifest.
+
+        Raises:
+            BuildFailed: the user's Dockerfile, or the time limit.
+        """
+        ...
+
+
+class Builds:
+    """The builder of one organization."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        ledger: Callable[[str], ChannelLedger],
+        builder: ImageBuilder,
+        known: Callable[[str], bool],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._storage = storage
+        self._ledger = ledger
+        self._builder = builder
+        self._known = known
+        self._holder = uuid4()
+
+    def turn(self) -> bool:
+        """Build one function; False when none waits."""
+        with self._database.transaction(durable=False) as session:
+            work = WorkQueue(session).claim((Kind.BUILD,), self._holder)
+        if work is None:
+            return False
+        try:
+            with heartbeat(self._database, work):
+                self._build(work)
+        except Exception as error:
+            self._again(work, error)
+            return True
+        with self._database.transaction() as session:
+            WorkQueue(session).settle(work)
+        return True
+
+    def _build(self, work: Claimed) -> None:
+        ledger, key = self._ledger(work.channel), str(work.key)
+        status = function_pb2.FunctionStatus.Name(ledger.function(key).status)
+        if status not in ("FUNCTION_STATUS_WAITING", BUILDING):
+            log.info("build_not_needed", function=key, status=status)
+            return
+        if cancel_unneeded(self._database, ledger, work.key):
+            return
+        if not self._to(ledger, key, function_pb2.FUNCTION_ACTION_BUILDING, BUILDING):
+            return
+        with self._database.transaction() as session:
+            source = BuildsStore(session).source(work.key)
+        if source is None:
+            raise OSError("the function's row is not there yet")
+        try:
+            digest, seconds = self._image(work, source)
+        except BuildFailed as failure:
+            self._failed(work, ledger, failure)
+            return
+        self._save(work, ledger, source, digest, seconds)
+
+    def _image(self, work: Claimed, source: Source) -> tuple[str, float]:
+        """The manifest digest of the function's image, built or known, and how long that took."""
+        started = time.monotonic()
+        for digest in source.built:
+            if self._known(digest):
+                log.info("build_reused", function=str(work.key), image=digest)
+                return digest, time.monotonic() - started
+        with self._log_path(work) as log_path:
+            try:
+                archive = self._storage.local_path(source.archive_file)
+            except StoredFileMissing:
+                raise OSError("the function's archive is missing in our storage") from None
+            digest = self._builder.build(archive, log_path)
+        log.info("function_built", function=str(work.key), image=digest)
+        return digest, time.monotonic() - started
+
+    def _save(
+        self, work: Claimed, ledger: ChannelLedger, source: Source, digest: str, seconds: float
+    ) -> None:
+        started, key = time.monotonic(), str(work.key)
+        with self._database.transaction() as session:
+            BuildsStore(session).image(work.key, work.channel, digest)
+        _profile(ledger, key, "build_image", seconds)
+        address = self._settings.address(f"function/{key}/image/")
+        ledger.update_function(
+            function_pb2.UpdateFunctionParam(
+                key=key,
+                name=source.name,
+                image=common_pb2.Addressable(checksum=digest, storage_address=address),
+            )
+        )
+        if self._to(ledger, key, function_pb2.FUNCTION_ACTION_READY, READY):
+            _profile(ledger, key, "save_function", time.monotonic() - started)
+
+    def _to(
+        self,
+        ledger: ChannelLedger,
+        key: str,
+        action: "function_pb2.FunctionAction.ValueType",
+        target: str,
+    ) -> bool:
+        """Move the function; there already is as good. False when it ended in another way."""
+        try:
+            ledger.apply_function_action(key, action)
+        except LedgerError as error:
+            if error.illegal_transition is None:
+                raise
+            if error.illegal_transition[1] != target:
+                log.info("function_over", function=key, status=error.illegal_transition[1])
+                return False
+        return True
+
+    def _failed(self, work: Claimed, ledger: ChannelLedger, failure: BuildFailed) -> None:
+        """Store the log, then report: BUILD, with the words of the shell."""
+        key, content = str(work.key), failure.log
+        stored = AcceptedLog(
+            source=None,
+            file=f"logs/{key}/log",
+            checksum=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+        )
+        log.warning("build_failed", function=key, reason=str(failure))
+        with self._storage.writer() as writer:
+            writer.write(content)
+            writer.commit(stored.file)
+        with self._database.transaction() as session:
+            BuildsStore(session).log(work.key, work.channel, stored)
+        report = failure_report_pb2.NewFailureReport(
+            asset_key=key,
+            asset_type=failure_report_pb2.FAILED_ASSET_FUNCTION,
+            error_type=failure_report_pb2.ERROR_TYPE_BUILD,
+            logs_address=common_pb2.Addressable(
+                checksum=stored.checksum,
+                storage_address=self._settings.address(f"logs/{key}/file/"),
+            ),
+        )
+        _report(ledger, report)
+
+    def _again(self, work: Claimed, error: Exception) -> None:
+        """Not the user's fault: repeat with a back-off, at last an INTERNAL failure."""
+        log.warning(
+            "build_repeated", function=str(work.key), attempt=work.attempts, error=repr(error)
+        )
+        unreachable = isinstance(error, LedgerError) and error.outcome_unknown
+        if work.attempts >= ATTEMPTS and not unreachable:
+            log.error("build_given_up", function=str(work.key), reason=repr(error))
+            ledger = self._ledger(work.channel)
+            try:
+                self._to(ledger, str(work.key), function_pb2.FUNCTION_ACTION_BUILDING, BUILDING)
+                _report(
+                    ledger,
+                    failure_report_pb2.NewFailureReport(
+                        asset_key=str(work.key),
+                        asset_type=failure_report_pb2.FAILED_ASSET_FUNCTION,
+                        error_type=failure_report_pb2.ERROR_TYPE_INTERNAL,
+                    ),
+                )
+            except LedgerError as refusal:
+                log.warning("report_later", function=str(work.key), error=refusal.details)
+            else:
+                with self._database.transaction() as session:
+                    WorkQueue(session).settle(work)
+                return
+        with self._database.transaction() as session:
+            WorkQueue(session).retry(
+                work,
+                str(error) or repr(error),
+                after_s=back_off_s(work.attempts, most=30),
+                cause=str(error)[:500],
+                counted=not unreachable,
+            )
+
+    @contextmanager
+    def _log_path(self, work: Claimed):  # type: ignore[no-untyped-def]
+        folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._storage.scratch()))
+        try:
+            yield folder / f"{work.key}.log"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _report(ledger: ChannelLedger, report: failure_report_pb2.NewFailureReport) -> None:
+    """Register a failure report of a function; one that is there, or a function that ended, is fine."""
+    try:
+        ledger.register_failure_report(report)
+    except LedgerError as error:
+        if not error.already_exists and error.illegal_transition is None:
+            raise
+
+
+def _profile(ledger: ChannelLedger, key: str, step: str, seconds: float) -> None:
+    """A step of the build; losing it is no reason to fail."""
+    try:
+        ledger.register_profiling_step(
+            profiling_pb2.ProfilingStep(
+                asset_key=key, step=step, duration=clamp_microseconds(seconds)
+            )
+        )
+    except LedgerError as error:
+        log.warning("profiling_lost", function=key, step=step, error=error.details)

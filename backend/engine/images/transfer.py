@@ -1,0 +1,106 @@
+"""A function's image, local and ready to run: its manifest and missing layers come from the owner (rule 31)."""
+
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from backend.engine.images.interpreters import NoInterpreter
+from backend.engine.images.manifest import BadImage, Manifest
+from backend.engine.images.store import ImageStore, UnknownImage
+from backend.ports.exchange import Exchange, PeerRefused, WrongChecksum
+
+Environment = dict[str, Any]
+
+
+class ImageForGood(Exception):
+    """The image will never come: refused, gone or damaged (rule 44). The text is a short reason."""
+
+
+class ImageTransfer:
+    """The images that tasks of this organization run in. Thread-safe; one transfer an image at a time."""
+
+    def __init__(self, store: ImageStore, exchange: Exchange, me: str, scratch: Path) -> None:
+        self._store = store
+        self._exchange = exchange
+        self._me = me
+        self._scratch = scratch
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._ready: dict[str, Environment] = {}
+
+    def present(self, digest: str) -> Environment | None:
+        """The environment when it was made ready before and is still there: one look at the disk."""
+        environment = self._ready.get(digest)
+        if environment is None:
+            return None
+        if not all(Path(path).exists() for path in (environment["root"], *environment["layers"])):
+            del self._ready[digest]
+            return None
+        return environment
+
+    def bring(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
+        """Make the image with this manifest digest (bare hex) ready, fetching what is missing.
+
+        Raises:
+            ImageForGood: it will never come.
+            PeerUnreachable, PeerRefused, OSError: not now.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(digest, threading.Lock())
+        with lock:
+            environment = self.present(digest)
+            if environment is None:
+                try:
+                    environment = self._materialized(function, owner, channel, digest)
+                except (BadImage, NoInterpreter) as error:
+                    raise ImageForGood(f"the function's image cannot be used: {error}") from None
+                self._ready[digest] = environment
+            return environment
+
+    def _materialized(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
+        try:
+            manifest = self._store.manifest(digest)
+        except UnknownImage:
+            if owner == self._me:
+                raise ImageForGood("our own image is missing in our image store") from None
+            manifest = self._fetch_manifest(function, owner, channel, digest)
+        for layer in self._store.missing_layers(manifest):
+            self._fetch_layer(function, owner, channel, layer)
+        return self._store.materialize(manifest)
+
+    def _fetch_manifest(self, function: UUID, owner: str, channel: str, digest: str) -> Manifest:
+        path = self._fetch(owner, channel, f"/function/{function}/image/", digest)
+        try:
+            content = path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+        return self._store.add_manifest(content, digest)
+
+    def _fetch_layer(self, function: UUID, owner: str, channel: str, layer: str) -> None:
+        if owner == self._me:
+            raise ImageForGood("a layer of our own image is missing in our image store")
+        query = f"/function/{function}/image/?layer={layer}"
+        path = self._fetch(owner, channel, query, layer.removeprefix("sha256:"))
+        try:
+            self._store.add_layer(path, layer)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _fetch(self, owner: str, channel: str, query: str, checksum: str) -> Path:
+        """One checked file. Its name follows from the checksum, so that a cut transfer is continued."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = self._scratch / f"image-{checksum}"
+        try:
+            self._exchange.fetch(owner, channel, query, target, checksum)
+        except WrongChecksum:
+            raise ImageForGood("the function's image has a wrong checksum") from None
+        except PeerRefused as error:
+            if not error.final:
+                raise
+            raise ImageForGood(
+                f"the owner refuses the function's image ({error.status_code})"
+            ) from None
+        taken = target.with_name(f"{target.name}-{uuid.uuid4().hex[:8]}")
+        return target.rename(taken)
