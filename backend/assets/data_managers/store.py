@@ -1,0 +1,219 @@
+"""All SQL about data managers; reads give parts of JSON answers."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, Row, Select, Text, cast, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlmodel import Session
+
+from backend.assets.data_managers.tables import DataManager, DataManagerFile
+from backend.assets.data_samples.tables import DataManagerSample, DataSample
+from backend.kit.addresses import asset_address
+from backend.kit.columns import core
+from backend.kit.filters import (
+    Conditions,
+    dates_between,
+    matching,
+    ordered_by,
+    permitting,
+    texts_in,
+    uuids_in,
+)
+from backend.kit.pages import Page, PageRequest
+from backend.kit.parameters import Parameters
+
+managers = core(DataManager).c
+links, samples = core(DataManagerSample).c, core(DataSample).c
+ORDERING: dict[str, Any] = {
+    "creation_date": managers.creation_date,
+    "key": managers.key,
+    "name": managers.name,
+    "owner": managers.owner,
+}
+
+
+def managers_of(channel: str) -> Select[Any]:
+    """The one door to data managers: those of a channel, with what their wire form needs."""
+    return select(
+        managers.key,
+        managers.name,
+        managers.owner,
+        managers.creation_date,
+        cast(managers.metadata, Text).label("metadata_text"),
+        managers.description_checksum,
+        managers.opener_checksum,
+        managers.permissions_download_public,
+        managers.permissions_download_authorized_ids,
+        managers.permissions_process_public,
+        managers.permissions_process_authorized_ids,
+        managers.logs_permission_public,
+        managers.logs_permission_authorized_ids,
+    ).where(managers.channel == channel)
+
+
+def wire(row: Row[Any], base: str) -> dict[str, Any]:
+    """A data manager as the assets of a task show it (rest-api.md 9.1): without its samples.
+
+    `type` is empty: the user interface looks for it.
+    """
+    return {
+        "key": row.key,
+        "name": row.name,
+        "owner": row.owner,
+        "creation_date": row.creation_date,
+        "metadata": orjson.Fragment(row.metadata_text),
+        "permissions": {
+            "download": {
+                "public": row.permissions_download_public,
+                "authorized_ids": row.permissions_download_authorized_ids,
+            },
+            "process": {
+                "public": row.permissions_process_public,
+                "authorized_ids": row.permissions_process_authorized_ids,
+            },
+        },
+        "description": {
+            "storage_address": asset_address(base, "data_manager", row.key, "description"),
+            "checksum": row.description_checksum,
+        },
+        "opener": {
+            "storage_address": asset_address(base, "data_manager", row.key, "opener"),
+            "checksum": row.opener_checksum,
+        },
+        "logs_permission": {
+            "public": row.logs_permission_public,
+            "authorized_ids": row.logs_permission_authorized_ids,
+        },
+        "type": "",
+    }
+
+
+def samples_by_manager(
+    connection: Session | Connection, keys: Iterable[UUID]
+) -> dict[UUID, list[str]]:
+    """The sample keys of data managers, by creation date and key."""
+    query = (
+        select(
+            links.data_manager_key,
+            func.array_agg(
+                aggregate_order_by(cast(samples.key, Text), samples.creation_date, samples.key)
+            ).label("keys"),
+        )
+        .join_from(core(DataManagerSample), core(DataSample), samples.key == links.data_sample_key)
+        .where(links.data_manager_key.in_(list(keys)))
+        .group_by(links.data_manager_key)
+    )
+    return {row.data_manager_key: row.keys for row in connection.execute(query)}
+
+
+def whole(
+    connection: Session | Connection, rows: Iterable[Row[Any]], base: str
+) -> list[dict[str, Any]]:
+    """The wire forms of lists and details: with `data_sample_keys`."""
+    found = list(rows)
+    if not found:
+        return []
+    keys = samples_by_manager(connection, [row.key for row in found])
+    return [{**wire(row, base), "data_sample_keys": keys.get(row.key, [])} for row in found]
+
+
+def conditions(parameters: Parameters) -> Conditions:
+    """The filters of `/data_manager/` (rest-api.md 6.5).
+
+    Raises:
+        Invalid: a malformed value (400).
+    """
+    holding = [
+        managers.key.in_(select(links.data_manager_key).where(condition))
+        for condition in uuids_in(parameters, "data_sample_key", links.data_sample_key)
+    ]
+    return [
+        *uuids_in(parameters, "key", managers.key),
+        *texts_in(parameters, "owner", managers.owner),
+        *texts_in(parameters, "name", managers.name),
+        *holding,
+        *dates_between(parameters, "creation_date", managers.creation_date),
+        *permitting(
+            parameters,
+            "can_process",
+            managers.permissions_process_public,
+            managers.permissions_process_authorized_ids,
+        ),
+        *permitting(
+            parameters,
+            "can_access_logs",
+            managers.logs_permission_public,
+            managers.logs_permission_authorized_ids,
+        ),
+        *matching(parameters, [managers.key, managers.name]),
+    ]
+
+
+def page(
+    connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
+) -> Page:
+    """One page of the data managers of a channel."""
+    query = managers_of(channel).where(*conditions(parameters))
+    order = ordered_by(parameters, ORDERING, [managers.creation_date], managers.key)
+    return request.rows(connection, query, order)
+
+
+def find(
+    connection: Session | Connection, channel: str, key: UUID, base: str
+) -> dict[str, Any] | None:
+    """One data manager with its samples; None when the channel has no such data manager."""
+    row = connection.execute(managers_of(channel).where(managers.key == key)).one_or_none()
+    return whole(connection, [row], base)[0] if row is not None else None
+
+
+def wire_by_key(
+    connection: Session | Connection, channel: str, keys: Iterable[UUID], base: str
+) -> dict[UUID, dict[str, Any]]:
+    """The wire forms of some data managers without their samples; unknown ones are left out."""
+    query = managers_of(channel).where(managers.key.in_(list(keys)))
+    return {row.key: wire(row, base) for row in connection.execute(query)}
+
+
+def permission(connection: Connection, channel: str, key: UUID) -> Any | None:
+    """What a download needs to know: owner, `process` permission, checksums."""
+    query = select(
+        managers.owner,
+        managers.permissions_process_public.label("public"),
+        managers.permissions_process_authorized_ids.label("authorized_ids"),
+        managers.opener_checksum,
+        managers.description_checksum,
+    ).where(managers.channel == channel, managers.key == key)
+    return connection.execute(query).one_or_none()
+
+
+def files(connection: Connection, key: UUID) -> Row[Any] | None:
+    """The stored files of one of our own data managers."""
+    table = core(DataManagerFile)
+    return connection.execute(select(table).where(table.c.key == key)).one_or_none()
+
+
+def unknown_here(connection: Connection, channel: str, keys: Iterable[UUID]) -> list[UUID]:
+    """Which of `keys` are no data managers of our own in this channel."""
+    table, wanted = core(DataManagerFile), list(keys)
+    query = select(table.c.key).where(table.c.channel == channel, table.c.key.in_(wanted))
+    known = set(connection.execute(query).scalars())
+    return [key for key in wanted if key not in known]
+
+
+def add_files(session: Session, values: dict[str, Any]) -> None:
+    session.connection().execute(insert(core(DataManagerFile)).values(**values))
+
+
+def forget_files(session: Session, key: UUID) -> None:
+    table = core(DataManagerFile)
+    session.connection().execute(delete(table).where(table.c.key == key))
+
+
+def rename(session: Session, channel: str, key: UUID, name: str) -> None:
+    table = core(DataManager)
+    session.connection().execute(
+        table.update().where(table.c.key == key, table.c.channel == channel).values(name=name)
+    )
