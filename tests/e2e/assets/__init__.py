@@ -1,0 +1,1 @@
+"""What the tests upload: a function script with several entry points, and an opener."""
