@@ -1,0 +1,145 @@
+"""`status`: the network and every process of it, with role, organization, pid and health."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from network import probes
+from network.layout import Layout
+from network.report import Report
+from network.settings_files import network_of
+from network.state import State
+
+LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
+CONTROL = "control-"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One row of `processes`; loops of one control actor share its pid (rule 45)."""
+
+    role: str
+    organization: str | None
+    pid: int | None
+    healthy: bool
+
+
+def status(layout: Layout) -> dict[str, Any] | None:
+    """The content of network.json and `processes`; None when there is no network in this state folder."""
+    state = State.load(layout)
+    if state is None:
+        return None
+    return {**network_of(state), "processes": [asdict(row) for row in rows(layout, state)]}
+
+
+def is_up(content: dict[str, Any]) -> bool:
+    rows = content["processes"]
+    return bool(rows) and all(row["healthy"] for row in rows)
+
+
+def rows(layout: Layout, state: State) -> list[ProcessRow]:
+    report = Report.read(layout)
+    if report.supervisor is None or not report.supervisor.alive():
+        return []
+    found = [ProcessRow("supervisor", None, report.supervisor.pid, True)]
+    for row in report.rows:
+        pid = None if row.process is None else row.process.pid
+        if row.role == "engine":
+            found += [ProcessRow(loop, row.organization, pid, row.healthy) for loop in LOOPS]
+        elif row.role == "api":
+            healthy = row.healthy and _answers(state, row.organization)
+            found.append(ProcessRow("api", row.organization, pid, healthy))
+        elif row.role != "ray-deploy":
+            found.append(ProcessRow(row.role, row.organization, pid, row.healthy))
+    for actor in report.actors:
+        if actor.name.startswith(CONTROL):
+            organization = actor.name.removeprefix(CONTROL)
+            alive = psutil.pid_exists(actor.pid)
+            found += [ProcessRow(loop, organization, actor.pid, alive) for loop in LOOPS]
+    known = {row.pid for row in found}
+    found += _others(report, layout, known)
+    return sorted(found, key=lambda row: (row.organization or "", row.role, row.pid or 0))
+
+
+def _answers(state: State, organization: str | None) -> bool:
+    return probes.answers(state.ports[f"api-{organization}"], f"/{organization}/readiness")
+
+
+def _others(report: Report, layout: Layout, known: set[int | None]) -> list[ProcessRow]:
+    """What the kept processes started themselves: runners, zygotes, Ray's own."""
+    assert report.supervisor is not None
+    found = []
+    try:
+        below = psutil.Process(report.supervisor.pid).children(recursive=True)
+    except psutil.Error:
+        return []
+    for process in below:
+        if process.pid in known:
+            continue
+        try:
+            words = process.cmdline()
+            kind = role_of(words, process.name())
+            if kind is None or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            organization = organization_of(words, layout) or _organization_above(process, layout)
+        except psutil.Error:
+            continue
+        found.append(ProcessRow(kind, organization, process.pid, True))
+    return found
+
+
+def role_of(words: list[str], name: str) -> str | None:
+    """The role of a process that the supervisor did not start itself; None for threads of others' work."""
+    line = " ".join(words)
+    first = Path(words[0]).name if words else name
+    for role, sign in ROLES:
+        if sign in line:
+            return role
+    if first.startswith("ray::"):
+        return "ray-worker"
+    return {"gcs_server": "ray-gcs", "raylet": "ray-raylet", "haproxy": "ray-haproxy"}.get(first)
+
+
+ROLES = (
+    ("zygote", "zygote"),
+    ("runner", "ray_jobs"),
+    ("runner", "ray::Runner"),
+    ("ray-serve-controller", "ray::ServeController"),
+    ("ray-serve-replica", "ray::ServeReplica"),
+    ("ray-serve-proxy", "ray::ProxyActor"),
+    ("ray-serve-proxy", "ray::HAProxyManager"),
+    ("ray-dashboard", "ray/dashboard/dashboard.py"),
+    ("ray-dashboard", "ray-dashboard"),
+    ("ray-agent", "ray/dashboard/agent.py"),
+    ("ray-runtime-env", "runtime_env/agent"),
+    ("ray-monitor", "autoscaler"),
+    ("ray-log-monitor", "log_monitor.py"),
+    ("ray-gcs", "gcs_server"),
+    ("ray-raylet", "raylet/raylet"),
+    ("ray-worker", "default_worker.py"),
+    ("ray-worker", "ray::IDLE"),
+)
+
+
+def organization_of(words: list[str], layout: Layout) -> str | None:
+    """The organization whose folder an argument names, or that an actor's title names."""
+    for word in words:
+        for folder in (layout.run, layout.state / "organizations"):
+            below = word.removeprefix(f"{folder}{os.sep}")
+            if below != word and below.startswith("org-"):
+                return below.split(os.sep, 1)[0]
+        if word.startswith("ray::ServeReplica:"):
+            return word.split(":")[3]
+    return None
+
+
+def _organization_above(process: psutil.Process, layout: Layout) -> str | None:
+    """That of the nearest ancestor that names one."""
+    for parent in process.parents()[:4]:
+        organization = organization_of(parent.cmdline(), layout)
+        if organization is not None:
+            return organization
+    return None
