@@ -1,0 +1,1 @@
+"""The ledger's schema, by Alembic; `orchestrator.database.migrate` runs it at start."""

@@ -1,0 +1,140 @@
+"""From a call to an answer: identity, then the channel's writer, a read, or the event stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psycopg2
+import structlog
+from google.protobuf.message import Message
+
+from orchestrator.commands import COMMANDS, Command
+from orchestrator.database import Pool, is_lost
+from orchestrator.errors import Internal, Refusal, Unavailable
+from orchestrator.feed import Feed, Placed
+from orchestrator.identity import Caller
+from orchestrator.reads import assets, events, tasks
+from orchestrator.writer import Job, Writer
+from protos.orchestrator.event_pb2 import SubscribeToEventsParam
+from protos.orchestrator.info_pb2 import QueryVersionParam, QueryVersionResponse
+
+log = structlog.get_logger(__name__)
+
+Read = Callable[[Pool, Caller, Any], Message]
+
+
+def _version(pool: Pool, caller: Caller, request: QueryVersionParam) -> QueryVersionResponse:
+    try:
+        return QueryVersionResponse(orchestrator=version("substra-ray"))
+    except PackageNotFoundError:
+        return QueryVersionResponse(orchestrator="dev")
+
+
+READS: dict[str, Read] = {
+    "OrganizationService/GetAllOrganizations": assets.organizations,
+    "FunctionService/GetFunction": assets.function,
+    "FunctionService/QueryFunctions": assets.functions,
+    "DataManagerService/GetDataManager": assets.data_manager,
+    "DataManagerService/QueryDataManagers": assets.data_managers,
+    "DataSampleService/GetDataSample": assets.data_sample,
+    "DataSampleService/QueryDataSamples": assets.data_samples,
+    "DatasetService/GetDataset": assets.dataset,
+    "ComputePlanService/GetPlan": assets.plan,
+    "ComputePlanService/QueryPlans": assets.plans,
+    "ComputePlanService/IsPlanRunning": assets.plan_is_running,
+    "ComputeTaskService/GetTask": tasks.task,
+    "ComputeTaskService/QueryTasks": tasks.tasks,
+    "ComputeTaskService/GetTaskInputAssets": tasks.input_assets,
+    "ModelService/GetModel": tasks.model,
+    "ModelService/GetComputeTaskOutputModels": tasks.output_models,
+    "PerformanceService/QueryPerformances": tasks.performances,
+    "FailureReportService/GetFailureReport": assets.failure_report,
+    "EventService/QueryEvents": events.events,
+    "InfoService/QueryVersion": _version,
+}
+
+
+class Ledger:
+    """The calls of the ledger, in the server's event loop."""
+
+    def __init__(
+        self,
+        *,
+        writers: Mapping[str, Writer],
+        feeds: Mapping[str, Feed],
+        pool: Pool,
+        readers: ThreadPoolExecutor,
+    ) -> None:
+        self._writers = writers
+        self._feeds = feeds
+        self._pool = pool
+        self._readers = readers
+
+    async def call(self, method: str, caller: Caller, request: Message) -> Message:
+        """The answer of a unary RPC, `Service/Method`.
+
+        Raises:
+            Refusal
+        """
+        if method in COMMANDS:
+            return await self._write(COMMANDS[method], caller, request)
+        return await self._read(READS[method], caller, request)
+
+    async def subscribe(
+        self, caller: Caller, request: SubscribeToEventsParam
+    ) -> AsyncIterator[bytes]:
+        """Events of the caller's channel after the given one, each in its wire form.
+
+        Raises:
+            Refusal: the start is unknown.
+        """
+        start = await self._in_thread(events.position, caller, request.start_event_id)
+        async for event in self._feeds[caller.channel].follow(start):
+            yield event
+
+    async def _write(self, command: Command, caller: Caller, request: Message) -> Message:
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        job = Job(command, caller, request, reply, abandoned=reply.cancelled)
+        self._writers[caller.channel].submit(job)
+        return await reply
+
+    async def _read(self, read: Read, caller: Caller, request: Message) -> Message:
+        answer: Message = await self._in_thread(read, caller, request)
+        return answer
+
+    async def _in_thread(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
+        except psycopg2.Error as error:
+            if is_lost(error):
+                raise Unavailable("the database cannot be reached") from None
+            log.exception("read_failed")
+            raise Internal("the request could not be read") from None
+
+
+def deliver_outcome(reply: asyncio.Future[Message], outcome: Message | Refusal) -> None:
+    """Give a waiting call its answer, unless its client has gone."""
+    if reply.done():
+        return
+    if isinstance(outcome, Refusal):
+        reply.set_exception(outcome)
+    else:
+        reply.set_result(outcome)
+
+
+async def read_after(
+    pool: Pool, readers: ThreadPoolExecutor, limit: int, channel: str, position: int
+) -> list[Placed]:
+    """Events of a stream that lags behind; waits out a database that is away."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return await loop.run_in_executor(readers, events.after, pool, channel, position, limit)
+        except psycopg2.Error as error:
+            if not is_lost(error):
+                raise
+            log.warning("stream_waits_for_database", channel=channel)
+            await asyncio.sleep(1.0)

@@ -1,0 +1,303 @@
+"""One writer a channel: a thread that commits waiting requests in groups (rule 7).
+
+A group is decided request by request on the state that its predecessors left, written by one script in one transaction,
+and answered after the commit, refusals included: they may rest on a predecessor. A group of refusals costs no flush.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import psycopg2
+import structlog
+from google.protobuf.message import Message
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from orchestrator.commands import Command
+from orchestrator.database import connect, is_lost
+from orchestrator.errors import Internal, Overloaded, Refusal, Unavailable
+from orchestrator.events import Event
+from orchestrator.identity import Caller
+from orchestrator.lease import LEASE_S, RENEW_S, RETRY_S, Lease
+from orchestrator.loading import load, load_organizations
+from orchestrator.needs import Needs
+from orchestrator.state import Known, Moment
+from orchestrator.writing import Batch, script
+
+log = structlog.get_logger(__name__)
+
+GROUP_WEIGHT = 2_000
+"""Elements (tasks, samples, …) after which a group is closed, so that nobody waits long for a big one."""
+WAITING_LIMIT = 4_096
+PATIENCE_S = 8.0
+"""How long a request waits for this process to become the channel's writer."""
+FENCED = "SR001"
+
+
+@dataclass(slots=True)
+class Job:
+    """A request on its way through the writer. `reply` is whatever the deliverer knows it by."""
+
+    command: Command
+    caller: Caller
+    request: Message
+    reply: Any
+    abandoned: Callable[[], bool] = lambda: False
+    since: float = field(default_factory=time.monotonic)
+
+
+Outcome = Message | Refusal
+Deliver = Callable[[Sequence[tuple[Job, Outcome]], Sequence[Event]], None]
+
+
+class Writer:
+    """The writer of one channel in this process; it writes only while it holds the channel's lease."""
+
+    def __init__(self, url: str, channel: str, holder: str, deliver: Deliver) -> None:
+        self._url = url
+        self._deliver = deliver
+        self._lease = Lease(channel, holder)
+        self._known = Known(channel)
+        self._incoming: SimpleQueue[Job | None] = SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._connection: Connection | None = None
+        self._leads = False
+        self._renewed = 0.0
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"writer-{channel}", daemon=True)
+
+    # ------------------------------------------------------------------ from other threads
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a request; its outcome comes through `deliver`.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if self._incoming.qsize() + len(self._waiting) >= WAITING_LIMIT:
+            raise Overloaded("too many requests wait for this channel; retry in 1 s")
+        self._incoming.put(job)
+
+    def stop(self) -> None:
+        """Finish what is queued, let go of the channel, end the thread."""
+        self._stopping.set()
+        self._incoming.put(None)
+        self._thread.join()
+
+    # ------------------------------------------------------------------ the thread
+    def _run(self) -> None:
+        while not (self._stopping.is_set() and self._idle()):
+            try:
+                if self._leads:
+                    self._turn()
+                else:
+                    self._wait_for_lease()
+            except psycopg2.Error as error:
+                log.warning("writer_database_error", channel=self._known.channel, error=str(error))
+                self._abdicate()
+        self._leave()
+
+    def _turn(self) -> None:
+        """One group, or a sign of life."""
+        if not self._waiting:
+            self._receive(RENEW_S)
+        if time.monotonic() - self._renewed > RENEW_S:
+            if not self._lease.renew(self._cursor()):
+                self._abdicate()
+                return
+            self._renewed = time.monotonic()
+        self._receive(0)
+        group = self._group()
+        if group:
+            self._handle(group)
+            self._known.settle()
+
+    def _receive(self, timeout_s: float) -> None:
+        """Move what has come into `_waiting`; wait for the first for `timeout_s`."""
+        try:
+            job = (
+                self._incoming.get(timeout=timeout_s) if timeout_s else self._incoming.get_nowait()
+            )
+            while True:
+                if job is not None:
+                    self._waiting.append(job)
+                job = self._incoming.get_nowait()
+        except Empty:
+            return
+
+    def _group(self) -> list[Job]:
+        """The next requests. One that sweeps stands first in its group; abandoned ones are left out."""
+        group: list[Job] = []
+        weight = 0
+        while self._waiting and weight < GROUP_WEIGHT:
+            job = self._waiting[0]
+            if group and job.command.sweeps(job.request):
+                break
+            self._waiting.popleft()
+            if not job.abandoned():
+                group.append(job)
+                weight += job.command.weight(job.request)
+        return group
+
+    # ------------------------------------------------------------------ a group
+    def _handle(self, group: list[Job]) -> None:
+        batch = Batch(self._known.channel)
+        outcomes: list[tuple[Job, Outcome]] = []
+        try:
+            outcomes = self._decide(group, batch)
+            if not batch.empty:
+                self._commit(batch)
+        except psycopg2.Error as error:
+            self._known.drop()
+            if error.pgcode == FENCED:
+                self._refuse(group, "another process has taken over this channel")
+                self._abdicate()
+            elif is_lost(error):
+                self._recover(group, outcomes, batch)
+            else:
+                self._replay(group, error)
+        except Exception as error:  # a fault of ours must not end the channel's writer
+            self._known.drop()
+            self._replay(group, error)
+        else:
+            self._deliver(outcomes, batch.events)
+
+    def _decide(self, group: list[Job], batch: Batch) -> list[tuple[Job, Outcome]]:
+        cursor = self._cursor()
+        if not self._known.organizations:
+            load_organizations(cursor, self._known)
+        for stage in range(max(len(job.command.rounds) for job in group)):
+            needs = Needs()
+            for job in group:
+                if stage < len(job.command.rounds):
+                    job.command.rounds[stage](job.request, self._known, needs)
+            load(cursor, self._known, needs)
+        outcomes: list[tuple[Job, Outcome]] = []
+        for job in group:
+            outcomes.append((job, self._decide_one(job, batch)))
+        return outcomes
+
+    def _decide_one(self, job: Job, batch: Batch) -> Outcome:
+        moment = Moment(self._now())
+        try:
+            decision = job.command.rule(self._known, job.caller, job.request, moment)
+        except Refusal as refusal:
+            return refusal
+        self._known.apply(decision.changes)
+        batch.add(decision, self._known, moment, self._lease.position + len(batch.events))
+        return decision.answer
+
+    def _commit(self, batch: Batch) -> None:
+        position = self._lease.position + len(batch.events)
+        cursor = self._cursor()
+        cursor.execute(script(cursor, batch, self._lease.epoch, position, LEASE_S))
+        self._lease.position = position
+        self._renewed = time.monotonic()
+
+    def _replay(self, group: list[Job], error: Exception) -> None:
+        """The group was rolled back: one by one, so that only the culprit fails."""
+        if len(group) > 1:
+            log.warning(
+                "group_replayed", channel=self._known.channel, size=len(group), error=str(error)
+            )
+            for number, job in enumerate(group):
+                if not self._leads:
+                    self._refuse(group[number:], "another process has taken over this channel")
+                    return
+                self._handle([job])
+                self._known.settle()
+            return
+        log.error("request_failed", channel=self._known.channel, exc_info=error)
+        self._deliver([(group[0], Internal("the request could not be stored"))], [])
+
+    def _recover(self, group: list[Job], outcomes: list[tuple[Job, Outcome]], batch: Batch) -> None:
+        """The connection broke, maybe during the commit: find out what became of it, then answer or do it again."""
+        self._disconnect()
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            try:
+                cursor = self._cursor()
+                if not self._lease.acquire(cursor):
+                    break
+                committed = _is_stored(cursor, batch)
+            except psycopg2.Error:
+                self._disconnect()
+                self._stopping.wait(RETRY_S)
+                continue
+            self._renewed = time.monotonic()
+            if committed:
+                self._deliver(outcomes, batch.events)
+            else:
+                self._handle(group)
+            return
+        # Not known, and somebody else may write now: the client asks by key (rule 3).
+        self._refuse(group, "the database was lost during the commit; ask for the outcome by key")
+        self._abdicate()
+
+    def _refuse(self, jobs: Sequence[Job], reason: str) -> None:
+        self._deliver([(job, Unavailable(reason)) for job in jobs], [])
+
+    # ------------------------------------------------------------------ the lease
+    def _wait_for_lease(self) -> None:
+        self._receive(0)
+        try:
+            self._leads = self._lease.acquire(self._cursor())
+        except psycopg2.Error:
+            self._disconnect()
+        if self._leads:
+            self._renewed = time.monotonic()
+            log.info("channel_led", channel=self._known.channel, epoch=self._lease.epoch)
+            return
+        while self._waiting and time.monotonic() - self._waiting[0].since > PATIENCE_S:
+            self._refuse([self._waiting.popleft()], "this process does not write the channel")
+        if self._stopping.is_set():
+            self._refuse(list(self._waiting), "the ledger is stopping")
+            self._waiting.clear()
+        self._stopping.wait(RETRY_S)
+
+    def _abdicate(self) -> None:
+        self._leads = False
+        self._known.drop()
+        self._disconnect()
+
+    def _leave(self) -> None:
+        try:
+            if self._leads:
+                self._lease.release(self._cursor())
+        except psycopg2.Error:
+            log.warning("lease_not_released", channel=self._known.channel)
+        self._disconnect()
+
+    # ------------------------------------------------------------------ small parts
+    def _idle(self) -> bool:
+        return not self._waiting and self._incoming.empty()
+
+    def _cursor(self) -> Any:
+        if self._connection is None:
+            self._connection = connect(self._url, "write")
+        return self._connection.cursor()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _now(self) -> datetime:
+        """The wall clock, never backwards: dates follow the order of events."""
+        self._last = max(self._last, datetime.now(UTC))
+        return self._last
+
+
+def _is_stored(cursor: Any, batch: Batch) -> bool:
+    if not batch.events:
+        return False
+    cursor.execute("SELECT 1 FROM event WHERE id = %s", (batch.events[0].id,))
+    return cursor.fetchone() is not None
