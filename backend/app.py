@@ -16,6 +16,7 @@ from backend.assets.compute_plans.routes import router as compute_plans
 from backend.assets.models.routes import router as models
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
+from backend.assets.tasks.routes import router as tasks
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
@@ -27,7 +28,7 @@ CORS_HEADERS = [
     *("accept", "accept-encoding", "authorization", "content-type", "dnt", "origin"),
     *("user-agent", "x-csrftoken", "x-requested-with", "token"),
 ]
-ROUTERS = [organizations, tokens, compute_plans, models, performances, profiling]
+ROUTERS = [organizations, tokens, compute_plans, tasks, models, performances, profiling]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 
 

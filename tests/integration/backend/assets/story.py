@@ -10,6 +10,8 @@ from protos.orchestrator import (
     common_pb2,
     computeplan_pb2,
     computetask_pb2,
+    datamanager_pb2,
+    datasample_pb2,
     event_pb2,
     failure_report_pb2,
     function_pb2,
@@ -102,6 +104,29 @@ class Story:
         function.creation_date.FromDatetime(self.now)
         self.functions[name] = function
         self._tell(key(name), CREATED, function=_copy(function))
+
+    def data_manager(self, name: str, owner: str = ORG_1) -> None:
+        manager = datamanager_pb2.DataManager(
+            key=key(name),
+            name=name,
+            owner=owner,
+            permissions=permissions(ORG_1, ORG_2),
+            description=address(f"data_manager/{key(name)}/description/"),
+            opener=address(f"data_manager/{key(name)}/opener/"),
+            logs_permission=common_pb2.Permission(public=False, authorized_ids=[owner]),
+        )
+        manager.creation_date.FromDatetime(self.now)
+        self._tell(key(name), CREATED, data_manager=manager)
+
+    def data_sample(self, name: str, *managers: str, owner: str = ORG_1) -> None:
+        sample = datasample_pb2.DataSample(
+            key=key(name),
+            owner=owner,
+            data_manager_keys=[key(manager) for manager in managers],
+            checksum="b" * 64,
+        )
+        sample.creation_date.FromDatetime(self.now)
+        self._tell(key(name), CREATED, data_sample=sample)
 
     def function_moves(self, name: str, status: "function_pb2.FunctionStatus.ValueType") -> None:
         self.functions[name].status = status
