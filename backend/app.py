@@ -13,6 +13,9 @@ from backend.access.organizations.routes import router as organizations
 from backend.access.tokens.routes import router as tokens
 from backend.access.users.provisioning import provision
 from backend.assets.compute_plans.routes import router as compute_plans
+from backend.assets.data_managers.routes import router as data_managers
+from backend.assets.data_samples.routes import router as data_samples
+from backend.assets.functions.routes import router as functions
 from backend.assets.models.routes import router as models
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
@@ -28,7 +31,18 @@ CORS_HEADERS = [
     *("accept", "accept-encoding", "authorization", "content-type", "dnt", "origin"),
     *("user-agent", "x-csrftoken", "x-requested-with", "token"),
 ]
-ROUTERS = [organizations, tokens, compute_plans, tasks, models, performances, profiling]
+ROUTERS = [
+    organizations,
+    tokens,
+    functions,
+    data_managers,
+    data_samples,
+    compute_plans,
+    tasks,
+    models,
+    performances,
+    profiling,
+]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 
 
