@@ -26,7 +26,7 @@ class RunningNetwork:
 
     state: Path
 
-    def command(self, *words: str, timeout_s: float = UP_S) -> str:
+    def command(self, *words: str, timeout_s: float = UP_S, codes: tuple[int, ...] = (0,)) -> str:
         """Run `substra-ray …` on this network and give its standard output."""
         words = (*words, "--state", str(self.state))
         with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
@@ -41,7 +41,7 @@ class RunningNetwork:
             output.seek(0)
             errors.seek(0)
             printed, complaint = output.read(), errors.read()
-        assert done.returncode == 0, f"{words}: exit {done.returncode}\n{printed}{complaint}"
+        assert done.returncode in codes, f"{words}: exit {done.returncode}\n{printed}{complaint}"
         return printed
 
     @property
@@ -55,8 +55,8 @@ class RunningNetwork:
         return found
 
     def processes(self, role: str, organization: str | None = None) -> list[dict[str, Any]]:
-        """The processes of one role, all organizations or one."""
-        status = json.loads(self.command("status", "--json"))
+        """The processes of one role, all organizations or one; also while something is being restarted."""
+        status = json.loads(self.command("status", "--json", codes=(0, 1)))
         return [
             process
             for process in status["processes"]

@@ -6,6 +6,7 @@ import pytest
 import substra
 from substra.sdk.models import ComputePlanStatus
 
+from tests.e2e.conftest import RunningNetwork
 from tests.e2e.playground import Data, Playground, output_of
 
 
@@ -72,8 +73,8 @@ def test_unknown_organization_in_permissions_is_a_bad_request(playground: Playgr
         playground.data([1], permissions=nobody)
 
 
-def test_wrong_password_gives_no_token(playground: Playground) -> None:
-    url = playground.clients[0]._url
+def test_wrong_password_gives_no_token(network: RunningNetwork) -> None:
+    url = network.organizations[0]["url"]
     with pytest.raises(substra.exceptions.BadLoginException):
         substra.Client(backend_type="remote", url=url, username="org-1", password="wrong")
 
