@@ -1,7 +1,7 @@
-"""Refusals: what the ledger answers in place of an asset, each with its text and gRPC code (orchestrator.md 2.6).
+"""Refusals: what the ledger answers in place of an asset, text and gRPC code (orchestrator.md 2.6).
 
-Where the original says UNKNOWN for a refusal that is definite, the text is kept and a code that stops pointless
-retries is used instead (orchestrator.md 14.1).
+Where the original says UNKNOWN for a refusal that is definite, the text is kept and a code that stops
+pointless retries is used instead (orchestrator.md 14.1).
 """
 
 from typing import ClassVar

@@ -73,7 +73,7 @@ class Event:
 
     @property
     def complete(self) -> bool:
-        """False when the snapshot has to be read from the table: a cascade knows its tasks without documents."""
+        """False when the snapshot must be read from the table: a cascade knows tasks without documents."""
         return self.new.task is None or self.new.task.message is not None
 
     def wire(self) -> bytes:

@@ -1,7 +1,7 @@
 """Events of one channel on their way to subscribers: from memory at once, from the table when one lags behind.
 
-Lives in the server's event loop. No queue per subscriber: each is a position in the channel's order, so a slow one costs
-nothing but its own batch.
+Lives in the server's event loop. No queue per subscriber: each is a position in the channel's order, so a slow
+one costs nothing but its own batch.
 """
 
 import asyncio
@@ -71,10 +71,11 @@ class Feed:
                 batch = self._after(position)
                 if batch is None:
                     batch = await self._read_after(self._channel, position)
-                for position, event in batch:  # noqa: B020
+                for reached, event in batch:
                     if self._closed:
                         return
                     yield event
+                    position = reached
                 if not batch:
                     await wake.wait()
         finally:

@@ -1,7 +1,7 @@
 """Word between ledger processes on one database: "channel C has events up to position P".
 
-Told by NOTIFY in a transaction of its own, never in a writer's: NOTIFY holds a lock of the whole server until after
-the flush (rule 8). A lost word costs one poll interval.
+Told by NOTIFY in a transaction of its own, never in a writer's: NOTIFY holds a lock of the whole server until
+after the flush (rule 8). A lost word costs one poll interval.
 """
 
 import os
@@ -77,9 +77,10 @@ class Gossip:
                         word = f"{self._holder} {position} {channel}"
                         cursor.execute("SELECT pg_notify(%s, %s)", (TOPIC, word))
             except psycopg2.Error:
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
             self._stopping.wait(BREATH_S)
-        _closed(connection)
+        _close(connection)
 
     # ------------------------------------------------------------------ listening
     def _listen(self) -> None:
@@ -94,9 +95,10 @@ class Gossip:
                 self._hear(connection)
             except psycopg2.Error as error:
                 log.warning("gossip_interrupted", error=str(error))
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
                 self._stopping.wait(POLL_S)
-        _closed(connection)
+        _close(connection)
 
     def _poll(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
@@ -108,8 +110,8 @@ class Gossip:
         """Words for one poll interval."""
         until = time.monotonic() + POLL_S
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-            ready, _, _ = select.select([connection, self._bell], [], [], left)
-            if connection in ready:
+            ready, _, _ = select.select([connection.fileno(), self._bell], [], [], left)
+            if connection.fileno() in ready:
                 connection.poll()
             while connection.notifies:
                 word = connection.notifies.pop(0).payload
@@ -118,6 +120,6 @@ class Gossip:
                     self._heard(channel, int(position))
 
 
-def _closed(connection: Connection | None) -> None:
+def _close(connection: Connection | None) -> None:
     if connection is not None:
         connection.close()

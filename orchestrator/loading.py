@@ -31,7 +31,10 @@ TABLES: dict[Kind, str] = {
 }
 _DOCUMENT, _TAKEN, _ADDRESS = range(3)
 
-TASK_COLUMNS = "t.key::text, t.owner, t.worker, t.plan::text, t.function::text, t.status, t.pending, t.has_disabled"
+TASK_COLUMNS = (
+    "t.key::text, t.owner, t.worker, t.plan::text, t.function::text, t.status, t.pending,"
+    " t.has_disabled"
+)
 
 
 def load_organizations(cursor: Cursor, known: Known) -> None:

@@ -1,7 +1,7 @@
 """What a request has to have in memory before it is decided.
 
-Needs are gathered for a whole group of requests and loaded with few queries. Keys that cannot be keys are left out:
-the rule then finds nothing under them, or has refused them already.
+Needs are gathered for a whole group of requests and loaded with few queries. Keys that cannot be keys are left
+out: the rule then finds nothing under them, or has refused them already.
 """
 
 from collections.abc import Iterable

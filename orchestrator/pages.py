@@ -19,6 +19,8 @@ BYTES = 3_500_000
 M = TypeVar("M", bound=Message)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = Sequence[Any]
+Place = tuple[datetime, str, str]
+"""Date, key, and what else the order needs (empty when nothing)."""
 
 
 def size(asked: int) -> int:
@@ -32,20 +34,21 @@ def token(created: datetime, *parts: str) -> str:
     return "~".join([str(micros), *parts])
 
 
-def place(page_token: str, parts: int) -> tuple[datetime, *tuple[str, ...]] | None:
-    """The place that a token names, None for the start; the second part is a key.
+def place(page_token: str) -> Place | None:
+    """The place that a token names, None for the start.
 
     Raises:
         Malformed: it is no token of ours.
     """
     if not page_token:
         return None
-    micros, *rest = page_token.split("~", parts)
-    if not (micros.isascii() and micros.isdigit() and len(micros) < 17) or len(rest) != parts:
-        raise Malformed(f'invalid page token: parsing "{page_token[:100]}": invalid syntax')
-    if not is_key(rest[0]) or "\x00" in page_token:
-        raise Malformed(f'invalid page token: parsing "{page_token[:100]}": invalid syntax')
-    return (_EPOCH + timedelta(microseconds=int(micros)), *rest)
+    micros, _, rest = page_token.partition("~")
+    key, _, name = rest.partition("~")
+    if not (micros.isascii() and micros.isdigit() and len(micros) < 17 and is_key(key)):
+        raise _malformed(page_token)
+    if "\x00" in name:
+        raise _malformed(page_token)
+    return _EPOCH + timedelta(microseconds=int(micros)), key, name
 
 
 def number(page_token: str) -> int | None:
@@ -53,14 +56,18 @@ def number(page_token: str) -> int | None:
     if not page_token:
         return None
     if not (page_token.isascii() and page_token.isdigit() and len(page_token) < 19):
-        raise Malformed(f'invalid page token: parsing "{page_token[:100]}": invalid syntax')
+        raise _malformed(page_token)
     return int(page_token)
+
+
+def _malformed(page_token: str) -> Malformed:
+    return Malformed(f'invalid page token: parsing "{page_token[:100]}": invalid syntax')
 
 
 def cut(
     rows: Sequence[Row], asked: int, build: Callable[[Row], M], name: Callable[[Row], str]
 ) -> tuple[list[M], str]:
-    """Messages of one page and the token of the next; `rows` holds one more row than the page when there is more."""
+    """Messages of one page, and the token of the next when `rows` holds more than `asked`."""
     messages: list[M] = []
     weight = 0
     for row in rows[:asked]:

@@ -1,7 +1,7 @@
 """A ledger process: event loop, gRPC server, one writer a channel, readers, gossip.
 
-Calls and streams live in one event loop, so that open streams hold no thread; reads and replays have small thread pools
-of their own, so that neither keeps the other waiting.
+Calls and streams live in one event loop, so that open streams hold no thread; reads and replays have small
+thread pools of their own, so that neither keeps the other waiting.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class Server:
             writers=self._writers, feeds=self._feeds, pool=self._pool, readers=self._readers
         )
         self._server.add_generic_rpc_handlers(tuple(wire.handlers(ledger, self._channels)))
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [service.full_name for service in wire.services()]
         reflection.enable_server_reflection(

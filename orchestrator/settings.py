@@ -11,7 +11,7 @@ class Settings(BaseSettings):
 
     DATABASE_URL: str
     CHANNEL_CONFIG: Path
-    LISTEN: str = "0.0.0.0:9000"  # noqa: S104 - the original's port; the embedded network names loopback
+    LISTEN: str = "0.0.0.0:9000"
     REPLAY_EVENTS_BATCH_SIZE: int = 100
 
 

@@ -1,13 +1,14 @@
 """What the writer of a channel knows, and the changes that a decision asks for.
 
-`Known` holds what the loader fetched and what earlier decisions of the same writer left. Rules read it and never
-change it: they return a `Decision`, which `Known.apply` carries over once the rule has not refused.
+`Known` holds what the loader fetched and what earlier decisions of the same writer left. Rules read it and
+never change it: they return a `Decision`, which `Known.apply` carries over once the rule has not refused.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -30,7 +31,7 @@ from protos.orchestrator.event_pb2 import EventKind
 from protos.orchestrator.function_pb2 import Function
 from protos.orchestrator.model_pb2 import Model
 
-Kind = AssetKind.ValueType
+Kind: TypeAlias = AssetKind.ValueType
 DOCUMENTS: dict[Kind, type[Message]] = {
     ASSET_FUNCTION: Function,
     ASSET_DATA_MANAGER: DataManager,

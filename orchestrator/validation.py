@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+
+from google.protobuf.message import Message
 
 from orchestrator.errors import Invalid, Malformed
 from protos.orchestrator.common_pb2 import Addressable
@@ -21,10 +22,6 @@ ADDRESS_LENGTH = 200  # characters: the original's column, narrower than its own
 
 Reason = str | None
 BLANK = "cannot be blank"
-
-
-class _HasAddress(Protocol):
-    def HasField(self, field_name: str, /) -> bool: ...  # type: ignore[misc]  # noqa: N802
 
 
 def is_key(value: str) -> bool:
@@ -86,14 +83,14 @@ def addressable(value: Addressable) -> Reason:
     )
 
 
-def required_addressable(owner: _HasAddress, field: str) -> Reason:
+def required_addressable(owner: Message, field: str) -> Reason:
     """An addressable that must be there, and is always checked as a whole."""
     if not owner.HasField(field):
         return BLANK
     return addressable(getattr(owner, field))
 
 
-def required(owner: _HasAddress, field: str) -> Reason:
+def required(owner: Message, field: str) -> Reason:
     return None if owner.HasField(field) else BLANK
 
 

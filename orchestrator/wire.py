@@ -1,4 +1,4 @@
-"""The gRPC face: handlers made from the protos' descriptors, headers checked in the order of orchestrator.md 2.4."""
+"""The gRPC face: handlers made from the protos' descriptors, headers checked first (orchestrator.md 2.4)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -65,7 +65,7 @@ def services() -> Iterator[ServiceDescriptor]:
         yield from file.DESCRIPTOR.services_by_name.values()
 
 
-def handlers(ledger: Ledger, channels: Channels) -> list[grpc.GenericRpcHandler]:
+def handlers(ledger: Ledger, channels: Channels) -> list["grpc.GenericRpcHandler[Any, Any]"]:
     """One generic handler a service."""
     made = []
     for service in services():
@@ -78,7 +78,7 @@ def handlers(ledger: Ledger, channels: Channels) -> list[grpc.GenericRpcHandler]
 
 def _handler(
     ledger: Ledger, channels: Channels, service: ServiceDescriptor, method: MethodDescriptor
-) -> grpc.RpcMethodHandler:
+) -> "grpc.RpcMethodHandler[Any, Any]":
     request: type[Message] = GetMessageClass(method.input_type)
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
@@ -106,6 +106,7 @@ def _unary(
             refused = Internal("the request failed")
         log.debug("refused", method=name, status=refused.status.name, text=str(refused))
         await context.abort(refused.status, str(refused))
+        raise refused  # abort has raised already
 
     return call
 
@@ -126,7 +127,7 @@ def _stream(
     return follow
 
 
-class Headers(grpc.aio.ServerInterceptor):
+class Headers(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Reflection and health streams need the headers too; only the unary health calls go without."""
 
     def __init__(self, channels: Channels) -> None:
@@ -143,7 +144,7 @@ class Headers(grpc.aio.ServerInterceptor):
         return handler
 
 
-def _refusing(handler: Any, refusal: Refusal) -> grpc.RpcMethodHandler:
+def _refusing(handler: Any, refusal: Refusal) -> "grpc.RpcMethodHandler[Any, Any]":
     """A handler of the same form that refuses every call."""
 
     async def unary(request: Any, context: Context) -> None:

@@ -1,7 +1,8 @@
 """One writer a channel: a thread that commits waiting requests in groups (rule 7).
 
-A group is decided request by request on the state that its predecessors left, written by one script in one transaction,
-and answered after the commit, refusals included: they may rest on a predecessor. A group of refusals costs no flush.
+A group is decided request by request on the state that its predecessors left, written by one script in one
+transaction, and answered after the commit, refusals included: they may rest on a predecessor. A group of
+refusals costs no flush.
 """
 
 import threading
@@ -219,7 +220,7 @@ class Writer:
         self._deliver([(group[0], Internal("the request could not be stored"))], [])
 
     def _recover(self, group: list[Job], outcomes: list[tuple[Job, Outcome]], batch: Batch) -> None:
-        """The connection broke, maybe during the commit: find out what became of it, then answer or do it again."""
+        """The connection broke, maybe during the commit: find out, then answer or do it again."""
         self._disconnect()
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and not self._stopping.is_set():

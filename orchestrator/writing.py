@@ -85,7 +85,7 @@ class Batch:
 
 
 def script(cursor: Cursor, batch: Batch, epoch: int, position: int, lease_s: float) -> bytes:
-    """The statements, in an order of keys, so that writers of two channels never wait for each other in a ring."""
+    """The statements, in an order of keys: writers of two channels never wait for each other in a ring."""
     parts = [
         cursor.mogrify(
             "SELECT ledger_fence(%s, %s, %s, make_interval(secs => %s))",

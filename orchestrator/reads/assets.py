@@ -48,11 +48,11 @@ def documents(
 ) -> tuple[list[M], str]:
     """A page in order of creation, then key."""
     asked = pages.size(request.page_size)
-    after = pages.place(request.page_token, 1)
+    after = pages.place(request.page_token)
     where, arguments = pages.conditions(
         [
             ("channel = %s", [caller.channel]),
-            ("(created, key) > (%s, %s::uuid)", after) if after else None,
+            ("(created, key) > (%s, %s::uuid)", after[:2]) if after else None,
             *filters,
         ]
     )

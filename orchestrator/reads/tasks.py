@@ -60,13 +60,13 @@ def tasks(
     pool: Pool, caller: Caller, request: computetask_pb2.QueryTasksParam
 ) -> computetask_pb2.QueryTasksResponse:
     asked = pages.size(request.page_size)
-    after = pages.place(request.page_token, 1)
+    after = pages.place(request.page_token)
     wanted = request.filter
     worker = wanted.worker.replace("\x00", "\ufffd")
     where, arguments = pages.conditions(
         [
             ("channel = %s", [caller.channel]),
-            ("(created, key) > (%s, %s::uuid)", after) if after else None,
+            ("(created, key) > (%s, %s::uuid)", after[:2]) if after else None,
             ("worker = %s", [worker]) if worker else None,
             ("status = %s", [wanted.status]) if wanted.status else None,
             _by("plan", "computeplan", wanted.compute_plan_key),
@@ -197,11 +197,11 @@ def performances(
 ) -> performance_pb2.QueryPerformancesResponse:
     """Oldest first, then task key descending, then identifier."""
     asked = pages.size(request.page_size)
-    after = pages.place(request.page_token, 2)
+    after = pages.place(request.page_token)
     identifier = request.filter.compute_task_output_identifier.replace("\x00", "\ufffd")
     beyond: Filter = None
     if after:
-        created, key, name = after[0], after[1], after[2]
+        created, key, name = after
         beyond = (
             "(created > %s OR (created = %s AND (task < %s::uuid OR (task = %s AND identifier > %s))))",
             [created, created, key, key, name],

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a new task against the declarations of its function (orchestrator.md 6.5, rows 10 to 12)."""
+"""Inputs and outputs of a new task against its function (orchestrator.md 6.5, rows 10 to 12)."""
 
 from collections.abc import Callable, Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a task leaves: models, performances, and the end of transient outputs (orchestrator.md 6.6, 8.1, 8.2)."""
+"""What a task leaves: models, performances, the end of transient outputs (orchestrator.md 6.6, 8)."""
 
 from orchestrator import validation as v
 from orchestrator.errors import (

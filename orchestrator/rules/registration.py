@@ -35,7 +35,6 @@ from protos.orchestrator.computetask_pb2 import (
 )
 from protos.orchestrator.datamanager_pb2 import DataManager
 from protos.orchestrator.event_pb2 import EVENT_ASSET_CREATED
-from protos.orchestrator.function_pb2 import Function
 
 
 # ------------------------------------------------------------------ what has to be known

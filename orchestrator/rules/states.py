@@ -1,6 +1,7 @@
 """The two state machines, as tables that read like orchestrator.md 7.1 and 7.2."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from orchestrator.errors import Denied, IllegalTransition
 from protos.orchestrator import computetask_pb2 as task_pb2
@@ -25,8 +26,8 @@ from protos.orchestrator.function_pb2 import (
     FunctionStatus,
 )
 
-TaskStatus = ComputeTaskStatus.ValueType
-FnStatus = FunctionStatus.ValueType
+TaskStatus: TypeAlias = ComputeTaskStatus.ValueType
+FnStatus: TypeAlias = FunctionStatus.ValueType
 
 BUILDING = "transitionBuilding"
 WAITING_PARENT_TASKS = "transitionWaitingParentTasks"

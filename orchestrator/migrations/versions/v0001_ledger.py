@@ -1,7 +1,7 @@
 """The ledger's tables.
 
-Assets are kept as the bytes of their wire message (`document`), with the columns beside it that queries need. A task's
-document never changes and does not hold its status; its events refer to it in place of repeating it.
+Assets are kept as the bytes of their wire message (`document`), with the columns beside it that queries need. A
+task's document never changes and does not hold its status; its events refer to it in place of repeating it.
 """
 
 from alembic import op
