@@ -1,0 +1,229 @@
+"""Shut this process in for good, then let untrusted code run (rules 13, 14, 38, 39).
+
+As a command: `python confine.py POLICY.json -- command argument…` (the file may be `-`: standard input is
+not read then, the policy is the next argument's text); `python confine.py --walls` prints which walls this
+machine has. As functions: `confine` in a process that stays, such as a child forked from a zygote.
+
+A policy names what stays: `read`, `execute` (readable too), `write` (all three) are absolute paths;
+`network` is "none" or "internet" with TCP `ports`; `limits` are `processes`, `memory_bytes`, `file_bytes`,
+`core`. What any program needs (`SYSTEM_…`) is always added. Optional: `mounts: false` does without the mount
+wall, `tmp`: the folder that lies over /tmp behind it.
+Runs inside users' environments: Python 3.9 or newer, standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+if not __package__:  # started by file path: our parent folder is where `ray_jobs` is found
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from ray_jobs.inner import kernel, landlock, mounts, seccomp
+
+if not __package__:
+    del sys.path[0]
+
+SYSTEM_EXECUTE = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+SYSTEM_READ = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/timezone",
+    "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/alternatives", "/etc/fonts",
+    "/sys/devices/system/cpu", "/sys/devices/system/node",
+    "/dev/urandom", "/dev/random",
+)  # fmt: skip
+PROCESS_READ = (
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime",
+    "/proc/version", "/proc/filesystems", "/proc/sys/kernel", "/proc/sys/vm", "/proc/sys/fs",
+)  # fmt: skip
+SYSTEM_WRITE = ("/dev/null", "/dev/zero", "/dev/full")
+INTERNET_READ = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
+    "/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group", "/etc/gitconfig",
+)  # fmt: skip
+PRIVATE_WRITE = ("/tmp", "/dev/shm")  # noqa: S108  only behind the mount wall, where they are our own
+_LIMITS = {
+    "processes": resource.RLIMIT_NPROC,
+    "memory_bytes": resource.RLIMIT_DATA,
+    "file_bytes": resource.RLIMIT_FSIZE,
+    "core": resource.RLIMIT_CORE,
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What confined code keeps; see the module's text."""
+
+    read: tuple[str, ...] = ()
+    execute: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    network: str = "none"
+    ports: tuple[int, ...] = ()
+    limits: dict[str, int] = field(default_factory=dict)
+    mounts: bool = True
+    tmp: str | None = None
+    processes: bool = False  # all of /proc instead of our own process (a zygote's children have other ids)
+
+    @classmethod
+    def parse(cls, value: Any) -> Policy:
+        """From JSON. Raises ValueError for anything but absolute paths and known words."""
+        if not isinstance(value, dict):
+            raise ValueError("a policy is an object")
+        paths = {name: _paths(name, value.get(name, [])) for name in ("read", "execute", "write")}
+        network = value.get("network", "none")
+        if network not in ("none", "internet"):
+            raise ValueError("network is none or internet")
+        limits = {name: int(limit) for name, limit in dict(value.get("limits") or {}).items()}
+        if set(limits) - set(_LIMITS):
+            raise ValueError(f"unknown limits: {sorted(set(limits) - set(_LIMITS))}")
+        ports = tuple(int(port) for port in value.get("ports") or ())
+        tmp = value.get("tmp")
+        if tmp is not None:
+            (tmp,) = _paths("tmp", [tmp])
+        return cls(
+            **paths,
+            network=network,
+            ports=ports,
+            limits=limits,
+            mounts=bool(value.get("mounts", True)),
+            tmp=tmp,
+            processes=bool(value.get("processes", False)),
+        )
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        internet = INTERNET_READ if self.network == "internet" else ()
+        processes = ("/proc",) if self.processes else PROCESS_READ
+        return (*self.read, *SYSTEM_READ, *processes, *internet)
+
+    @property
+    def executable(self) -> tuple[str, ...]:
+        return (*self.execute, *SYSTEM_EXECUTE)
+
+
+def _paths(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(p, str) and p[:1] == "/" for p in value):
+        raise ValueError(f"{name} is a list of absolute paths")
+    return tuple(value)
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Set the resource limits, hard ones too; core files are off unless asked for."""
+    for name, value in {"core": 0, **limits}.items():
+        _soft, hard = resource.getrlimit(_LIMITS[name])
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(_LIMITS[name], (ceiling, ceiling))
+
+
+def restrict_files(policy: Policy, private: bool = False) -> dict[str, Any]:
+    """The Landlock layer of a policy; {} where the kernel has none. no_new_privs first.
+
+    `private`: /tmp and /dev/shm are our own and stay writable.
+    """
+    if not landlock.abi():
+        return {}
+    ports = policy.ports if policy.network == "internet" else ()
+    rules = landlock.Ruleset(ports=ports)
+    rules.allow(landlock.READ, policy.readable)
+    rules.allow(landlock.RUN, policy.executable)
+    rules.allow(landlock.WRITE, policy.write)
+    if private:
+        rules.allow(landlock.WRITE, PRIVATE_WRITE)
+        rules.allow(landlock.READ_DIR, ("/",))  # there is nothing else to list
+    rules.allow(landlock.READ_FILE | landlock.WRITE_FILE, SYSTEM_WRITE)
+    rules.restrict()
+    return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
+
+
+def filter_calls(network: str, private: bool, truncation: bool) -> bool:
+    """The seccomp filter; False where this machine has none for us. no_new_privs first.
+
+    `private`: nothing outside is visible, so local sockets and changes of mode are harmless.
+    """
+    calls = seccomp.CALLS.get(kernel.machine())
+    if calls is None:
+        return False
+    sockets = seccomp.families(network, unix=private)
+    metadata = "real" if private or network == "internet" else "ignored"
+    code = seccomp.build(calls, sockets, metadata, namespaces=False, truncation=truncation)
+    try:
+        seccomp.install(code, calls)
+    except OSError:
+        return False
+    return True
+
+
+def confine(policy: Policy) -> dict[str, Any]:
+    """Put this process and its descendants behind every wall that this machine has.
+
+    Returns the walls that hold: `mounts`, `landlock` (its ABI), `tcp_ports`, `signals`, `seccomp`;
+    capabilities and new privileges are always gone. Open descriptors stay: the caller closes them.
+    The mount wall is left out where a process has threads or no user namespace.
+    """
+    limit(policy.limits)
+    shown = (*policy.readable, *policy.executable, "/proc")  # of /proc, Landlock opens PROCESS_READ
+    internet = policy.network == "internet"
+    wall = policy.mounts and mounts.possible(shown, policy.write, internet, policy.tmp)
+    if wall:
+        mounts.enter(shown, policy.write, internet, policy.tmp)
+    kernel.no_new_privileges()
+    kernel.drop_capabilities()
+    files = restrict_files(policy, private=wall)
+    # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
+    private = wall and (not internet or bool(files.get("signals")))
+    calls = filter_calls(policy.network, private, truncation=files.get("landlock", 0) >= 3)
+    return {"mounts": wall, "landlock": 0, "signals": False, **files, "seccomp": calls}
+
+
+def walls() -> dict[str, Any]:
+    """Which walls this machine has, tried out in a child; for `doctor`."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, json.dumps(confine(Policy())).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        found: dict[str, Any] = json.loads(pipe.read() or b"{}")
+    os.waitpid(child, 0)
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """The command; 0 never comes back from a successful exec. 126/127 as a shell answers."""
+    if arguments == ["--walls"]:
+        sys.stdout.write(json.dumps(walls()) + "\n")
+        return 0
+    text, arguments = _policy_text(arguments)
+    if text is None or not arguments:
+        sys.stderr.write("usage: confine.py (POLICY.json | - TEXT) -- command [argument…]\n")
+        return 2
+    try:
+        policy = Policy.parse(json.loads(text))
+    except ValueError as error:
+        sys.stderr.write(f"confine: bad policy: {error}\n")
+        return 2
+    confine(policy)
+    try:
+        os.execvp(arguments[0], arguments)  # noqa: S606
+    except OSError as error:
+        sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _policy_text(arguments: list[str]) -> tuple[str | None, list[str]]:
+    if len(arguments) > 2 and arguments[1] == "--":
+        with open(arguments[0], encoding="utf-8") as file:  # noqa: PTH123
+            return file.read(), arguments[2:]
+    if len(arguments) > 3 and arguments[0] == "-" and arguments[2] == "--":
+        return arguments[1], arguments[3:]
+    return None, []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""The mount wall: a file tree of its own in which nothing but the policy's paths exists.
+
+Needs user namespaces. Where they can be had, sockets, modes and times of files outside need no further
+rule, `/tmp` and `/dev/shm` are private, and read-only is read-only for chmod too (rule 14).
+Runs inside users' environments: Python 3.9 or newer, standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterable, Sequence
+
+from ray_jobs.inner import kernel
+
+_NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+_BIND, _RECURSIVE, _PRIVATE = 1 << 12, 1 << 14, 1 << 18
+_NOSUID, _NODEV = 2, 4
+_DETACH = 2
+_MOUNT_SETATTR = 442
+_AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
+_ATTRIBUTE_READ_ONLY, _ATTRIBUTE_NOSUID, _ATTRIBUTE_NODEV = 1, 2, 4
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = [  # noqa: RUF012
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("user_namespace", ctypes.c_uint64),
+    ]
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    kernel.call(
+        "mount",
+        os.fsencode(source),
+        os.fsencode(target),
+        None if kind is None else kind.encode(),
+        ctypes.c_ulong(flags),
+        None if data is None else data.encode(),
+    )
+
+
+def _seal(target: str, attributes: int) -> None:
+    wanted = _Attributes(attributes, 0, 0, 0)
+    path = ctypes.c_char_p(os.fsencode(target))
+    size = ctypes.sizeof(wanted)
+    kernel.syscall(_MOUNT_SETATTR, _AT_FDCWD, path, _AT_RECURSIVE, ctypes.byref(wanted), size)
+
+
+def _pivot(new_root: str, old_root: str) -> None:
+    number = _PIVOT_ROOT[kernel.machine()]
+    kernel.syscall(number, ctypes.c_char_p(new_root.encode()), ctypes.c_char_p(old_root.encode()))
+
+
+def _new_namespaces(network: bool) -> None:
+    user, group = os.getuid(), os.getgid()
+    flags = _NEW_USER | _NEW_MOUNTS | _NEW_IPC | (0 if network else _NEW_NET)
+    kernel.call("unshare", ctypes.c_int(flags))
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+            file.write(text)
+    _mount("none", "/", None, _RECURSIVE | _PRIVATE)
+
+
+def _place(real: str, is_folder: bool) -> str:
+    """The mount point of `real` in the tree being built; made unless a parent's mount shows it."""
+    target = "/new" + real
+    if not os.path.lexists(target):
+        if is_folder:
+            os.makedirs(target, exist_ok=True)  # noqa: PTH103
+        else:
+            os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
+    return target
+
+
+def _show(path: str, real: str, writable: bool) -> None:
+    mode = os.stat("/old" + real).st_mode  # noqa: PTH116
+    target = _place(real, stat.S_ISDIR(mode))
+    if os.path.islink(target):  # noqa: PTH114
+        return
+    _mount("/old" + real, target, None, _BIND | _RECURSIVE)
+    if not stat.S_ISCHR(mode) and not real.startswith("/proc"):
+        read_only = 0 if writable else _ATTRIBUTE_READ_ONLY
+        _seal(target, read_only | _ATTRIBUTE_NOSUID | _ATTRIBUTE_NODEV)
+    link = "/new" + path
+    if path != real and not os.path.lexists(link):
+        os.makedirs(os.path.dirname(link), exist_ok=True)  # noqa: PTH103, PTH120
+        os.symlink(real, link)  # noqa: PTH211
+
+
+def _devices() -> None:
+    os.makedirs("/new/dev/shm", exist_ok=True)  # noqa: PTH103
+    for name in _DEVICES:
+        _show(f"/dev/{name}", f"/dev/{name}", writable=True)
+    _mount("tmpfs", "/new/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")
+    os.symlink("/proc/self/fd", "/new/dev/fd")  # noqa: PTH211
+
+
+def _temporary(tmp: str | None) -> None:
+    os.makedirs("/new/tmp", exist_ok=True)  # noqa: PTH103
+    if tmp is None:
+        _mount("tmpfs", "/new/tmp", "tmpfs", _NOSUID | _NODEV, "mode=1777")
+    else:
+        _mount("/old" + tmp, "/new/tmp", None, _BIND)
+        _seal("/new/tmp", _ATTRIBUTE_NOSUID | _ATTRIBUTE_NODEV)
+
+
+def enter(
+    read_only: Iterable[str], writable: Sequence[str], network: bool, tmp: str | None = None
+) -> None:
+    """Move this single-threaded process into a file tree of these paths only, at their own names.
+
+    `/tmp` is the folder `tmp`, or memory. `network=False` adds an empty network namespace. Leaves the
+    process with capabilities over its own namespace: drop them. After an error the process is in
+    between and must end; `possible` tries it out. Raises OSError.
+    """
+    shown: dict[str, tuple[str, bool]] = {}
+    for path, is_writable in [*((p, False) for p in read_only), *((p, True) for p in writable)]:
+        if os.path.exists(path):
+            shown[path] = (os.path.realpath(path), is_writable)
+    tmp = tmp and os.path.realpath(tmp)
+    here = os.getcwd()  # noqa: PTH109
+    _new_namespaces(network)
+    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108
+    os.mkdir("/tmp/old")  # noqa: PTH102, S108
+    os.mkdir("/tmp/new")  # noqa: PTH102, S108
+    _pivot("/tmp", "/tmp/old")  # noqa: S108
+    _mount("tmpfs", "/new", "tmpfs", _NOSUID | _NODEV, "mode=0755")
+    _temporary(tmp)
+    for path, (real, is_writable) in sorted(shown.items(), key=lambda item: len(item[1][0])):
+        if real != "/tmp":  # noqa: S108
+            _show(path, real, is_writable)
+    _devices()
+    os.chdir("/new")
+    _pivot(".", ".")
+    kernel.call("umount2", b".", ctypes.c_int(_DETACH))
+    os.chdir(here if os.path.isdir(here) else "/")  # noqa: PTH112
+
+
+def possible(
+    read_only: Sequence[str], writable: Sequence[str], network: bool, tmp: str | None = None
+) -> bool:
+    """Whether `enter` would work, tried out in a child."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            enter(read_only, writable, network, tmp)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,142 @@
+"""Run a user's script in this forked process as `python -u script.py arguments…` would have run it.
+
+Runs inside users' environments: Python 3.9 or newer, standard library only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+import tempfile
+import threading
+import types
+from importlib.machinery import SourceFileLoader
+from types import TracebackType
+from typing import Any
+
+MOST_NAMES = 200
+_LONGEST_NAME = 100
+
+
+def prepare(environment: dict[str, str], script: str, arguments: list[str], path: list[str]) -> None:
+    """Give this process the environment, arguments and import path that a new interpreter would have.
+
+    `path` is the interpreter's own import path, without a script's folder or PYTHONPATH.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # found anew below this task's TMPDIR
+    folder = os.path.dirname(os.path.realpath(script))
+    extra = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    sys.path[:] = [folder, *extra, *path, *_user_site(environment)]
+    sys.path_importer_cache.clear()
+    sys.argv[:] = [script, *arguments]
+    _new_entropy()
+
+
+def _user_site(environment: dict[str, str]) -> list[str]:
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    folder = os.path.join(environment.get("HOME", "/"), ".local/lib", version, "site-packages")
+    return [folder] if os.path.isdir(folder) and sys.prefix == sys.base_prefix else []
+
+
+def _new_entropy() -> None:
+    """A new interpreter's numpy is seeded by the system; a forked one would repeat its siblings' numbers."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def run(script: str) -> int:
+    """Execute the script as `__main__`; its exit code. Tracebacks show the user's frames only."""
+    main = types.ModuleType("__main__")
+    path = os.path.abspath(script)
+    main.__dict__.update(
+        __file__=path, __builtins__=sys.modules["builtins"], __loader__=SourceFileLoader("__main__", path)
+    )
+    sys.modules["__main__"] = main
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            source = file.read()
+    except OSError as error:
+        sys.stderr.write(f"{sys.executable}: can't open file '{path}': {error}\n")
+        return 2
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
+    except SystemExit as end:
+        return _exit_code(end)
+    except BaseException as error:
+        own_frame = error.__traceback__
+        _complain(type(error), error, own_frame.tb_next if own_frame else None)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _complain(kind: type, error: BaseException, traceback: TracebackType | None) -> None:
+    error.__traceback__ = traceback
+    try:
+        sys.excepthook(kind, error, traceback)
+    except BaseException:
+        sys.__excepthook__(kind, error, traceback)
+
+
+def _exit_code(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def finish() -> None:
+    """What an interpreter does at its end, for what came after the fork only: threads, atexit, open files.
+
+    The zygote's own thousands of objects are left to the kernel.
+    """
+    threads: Any = threading
+    for step in (threads._shutdown, atexit._run_exitfuncs):
+        try:
+            step()
+        except BaseException as error:
+            _complain(type(error), error, error.__traceback__)
+
+
+def close_files(modules: list[types.ModuleType]) -> None:
+    """Let go of what these modules hold, so that files left open are written out, as at a normal end."""
+    if threading.active_count() == 1:  # a daemon thread would trip over the missing names
+        for module in modules:
+            module.__dict__.clear()
+        gc.collect()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def gained(before: frozenset[str], packages: str) -> tuple[list[str], list[types.ModuleType]]:
+    """Names to learn among the modules loaded since `before`, and the modules that are the user's own.
+
+    Only what lies below the folder `packages` may be learned (rule 13): whole packages first, then their
+    public parts in the order of their import, which brings most of what lies deeper.
+    """
+    learned, own = [], [sys.modules["__main__"]]
+    for name, module in list(sys.modules.items()):
+        if name in before or module is None:
+            continue
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.startswith(packages + os.sep):
+            if len(name) <= _LONGEST_NAME and not any(part[:1] == "_" for part in name.split(".")):
+                learned.append(name)
+        elif isinstance(module, types.ModuleType) and not _of_interpreter(file):
+            own.append(module)
+    learned.sort(key=lambda name: name.count("."))
+    return learned[:MOST_NAMES], own
+
+
+def _of_interpreter(file: object) -> bool:
+    return not isinstance(file, str) or file.startswith((sys.base_prefix + os.sep, sys.prefix + os.sep))

@@ -1,0 +1,190 @@
+"""The per-task parent: one process that starts a task's function and answers for all that it leaves behind.
+
+It is forked from a zygote or started cold, talks to the runner over one connection, and is the subreaper of
+the function's tree. End of file on the connection (the runner canceled, lost the lease, or died) kills the
+whole tree; so does the function's end, since what it left running is nobody's any more (rule 40).
+
+Two Landlock layers: the parent's own, of scopes only, makes the tree one signal domain; the function's second
+one keeps it from signalling its parent.
+Runs inside users' environments: Python 3.9 or newer, standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from ray_jobs.inner import kernel, landlock, processes, wire
+from ray_jobs.inner.confine import Policy
+
+REPORT = 3  # the descriptor of a function's report to its parent
+_REPORT_BYTES = 1 << 16
+_TICK_MS = 250
+_WITHOUT_PIDFD_MS = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a function process has to do; seen by that process only."""
+
+    argv: tuple[str, ...]
+    directory: str
+    environment: dict[str, str]
+    policy: Policy
+
+    def tell(self, **report: Any) -> None:
+        """Leave a report for the parent at the end; it is lost when it is long or the parent is gone."""
+        try:
+            os.write(REPORT, json.dumps(report).encode()[:_REPORT_BYTES])
+        except OSError:
+            pass
+
+
+def _signal_domain() -> bool:
+    """Make this process and its descendants a domain whose signals stay inside, where the kernel can."""
+    if landlock.abi() < 6:
+        return False
+    kernel.no_new_privileges()
+    landlock.Ruleset(files=False).restrict()
+    try:
+        os.kill(os.getppid(), 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False  # the scope does not hold: no mass kill then
+
+
+def quiet_fork() -> int:
+    """fork(2) without Python's warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 3.12 warns of numpy's threads (rule 41)
+        return os.fork()
+
+
+def fork_function(connection: socket.socket) -> Job:
+    """Read the request, fork the function's process and see it through. Returns in the function process only.
+
+    The process that calls this becomes the parent and never comes back: it answers
+    `{"exit": code, or -signal, "ended": bool, "report": {…}, "times_ms": {…}}` and exits.
+    """
+    job = None
+    try:
+        job = _start(connection)
+    except BaseException as error:
+        _answer(connection, {"error": f"{type(error).__name__}: {error}"})
+    if job is None:
+        os._exit(0)
+    return job
+
+
+def _start(connection: socket.socket) -> Job | None:
+    received = wire.receive(connection)
+    if received is None:
+        return None
+    request, descriptors = received
+    begun = time.monotonic()
+    (log,) = descriptors
+    policy = Policy.parse(request["policy"])
+    kernel.become_subreaper()
+    scoped = _signal_domain()
+    reader, writer = os.pipe()
+    child = quiet_fork()
+    if child == 0:
+        connection.detach()  # closed below with all others: the object must not close it again
+        _own_descriptors(log, writer)
+        return Job(
+            argv=tuple(request["argv"]),
+            directory=request["directory"],
+            environment=dict(request["environment"]),
+            policy=policy,
+        )
+    os.close(log)
+    os.close(writer)
+    forked = time.monotonic()
+    most = policy.limits.get("processes") if os.getuid() == 0 else None  # root has no RLIMIT_NPROC
+    status, killed = _wait(connection, child, most)
+    ended = processes.end_descendants(scoped)
+    _answer(
+        connection,
+        {
+            "exit": None if status is None else os.waitstatus_to_exitcode(status),
+            "ended": ended,
+            "killed": killed,
+            "report": _report(reader),
+            "times_ms": {"fork": 1e3 * (forked - begun), "run": 1e3 * (time.monotonic() - forked)},
+        },
+    )
+    return None
+
+
+def _own_descriptors(log: int, report: int) -> None:
+    """A session of its own; standard streams, the report at 3; everything else inherited is closed."""
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    null = os.open(os.devnull, os.O_RDONLY)
+    high = [fcntl.fcntl(source, fcntl.F_DUPFD, 10) for source in (null, log, log, report)]
+    for target, source in enumerate(high):
+        os.dup2(source, target, inheritable=target != REPORT)
+    try:
+        inherited = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    except OSError:
+        inherited = list(range(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    for descriptor in inherited:
+        if descriptor > REPORT:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # the one that listed the folder
+
+
+def _wait(connection: socket.socket, child: int, most: int | None) -> tuple[int | None, str | None]:
+    """The function's wait status, or None when its tree must be ended now, and why."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    tick = _TICK_MS
+    try:
+        watched = os.pidfd_open(child)
+        poll.register(watched, select.POLLIN)
+    except (AttributeError, OSError):
+        tick = _WITHOUT_PIDFD_MS
+    while True:
+        events = {descriptor for descriptor, _event in poll.poll(tick)}
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                return status, None
+            if pid == 0:
+                break
+        if connection.fileno() in events:
+            return None, "canceled"
+        if most is not None and not events and len(processes.descendants(os.getpid())) > most:
+            return None, f"more than {most} processes"
+
+
+def _report(reader: int) -> dict[str, Any]:
+    os.set_blocking(reader, False)
+    try:
+        value = json.loads(os.read(reader, _REPORT_BYTES) or b"{}")
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _answer(connection: socket.socket, message: dict[str, Any]) -> None:
+    try:
+        connection.settimeout(5)
+        wire.send(connection, message)
+    except OSError:
+        pass  # the runner is gone

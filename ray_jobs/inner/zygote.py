@@ -1,0 +1,277 @@
+"""A warm interpreter of one environment that forks a new process for each task (rules 38 to 41).
+
+Started by a runner through `confine.py`, so that even its site packages load behind the walls:
+`python -u zygote.py` with a listening socket at descriptor 3 and its configuration, JSON, on standard input.
+It holds the environment's libraries and never a function's code or data. Every connection begins with the
+token and says what it is: `attach` (stays open; when none is left the zygote ends), `warm` (import these
+names), `retire`, or `task`, which is handed to a new per-task parent unread.
+
+Runs inside users' environments: Python 3.9 or newer, standard library only.
+"""
+
+from __future__ import annotations
+
+import gc
+import hmac
+import importlib
+import importlib.util
+import json
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from typing import Any
+
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ray_jobs.inner import kernel, processes, script, supervision, wire
+from ray_jobs.inner.confine import limit, restrict_files
+
+del sys.path[0]
+
+LISTENER = 3
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
+_TICK_MS = 1000
+_GRACE_S = 10.0  # without any attached runner
+_TRIAL_S = 20.0
+
+
+class Zygote:
+    """The parent of all per-task parents of one environment."""
+
+    def __init__(self, listener: socket.socket, configuration: dict[str, Any]) -> None:
+        self._listener = listener
+        self._token = str(configuration["token"])
+        self._packages = os.path.realpath(str(configuration["packages"]))
+        self._idle_s = float(configuration["idle_s"])
+        self._runners: list[socket.socket] = []
+        self._parents: set[int] = set()
+        self._last_used = self._last_attached = time.monotonic()
+        self._retired = False
+        self._works = True
+        self.path = list(sys.path)
+        self.known: frozenset[str] = frozenset()
+        self._warm(list(configuration["names"]))
+
+    @property
+    def packages(self) -> str:
+        return self._packages
+
+    def _warm(self, names: list[Any]) -> None:
+        """Import what earlier tasks imported, if it is the environment's own; then try a fork out."""
+        for name in names[: script.MOST_NAMES]:
+            if isinstance(name, str) and _NAME.fullmatch(name) and self._is_ours(name):
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        importlib.import_module(name)
+                except BaseException as error:
+                    sys.stderr.write(f"zygote: {name} not imported: {error}\n")
+        gc.collect()
+        gc.freeze()  # children leave these pages alone
+        self.known = frozenset(sys.modules)
+        self._works = _trial()
+
+    def _is_ours(self, name: str) -> bool:
+        if name in sys.modules:
+            return False
+        try:
+            spec = importlib.util.find_spec(name.partition(".")[0])
+        except (ImportError, ValueError):
+            return False
+        if spec is None:
+            return False
+        places = [spec.origin, *(spec.submodule_search_locations or ())]
+        inside = self._packages + os.sep
+        return any(place and os.path.realpath(place).startswith(inside) for place in places)
+
+    def serve(self) -> supervision.Job | None:
+        """Fork until nobody needs this zygote. A job comes back in function processes only."""
+        while not self._is_over():
+            poll = select.poll()
+            if not self._retired:
+                poll.register(self._listener, select.POLLIN)
+            for runner in self._runners:
+                poll.register(runner, select.POLLIN | select.POLLRDHUP)
+            ready = {descriptor for descriptor, _event in poll.poll(_TICK_MS)}
+            self._runners = [runner for runner in self._runners if _still_there(runner, ready)]
+            if not self._retired and self._listener.fileno() in ready:
+                job = self._accept()
+                if job is not None:
+                    return job
+            self._reap()
+        return None
+
+    def _is_over(self) -> bool:
+        now = time.monotonic()
+        if self._parents:
+            self._last_used = now
+            return False
+        if self._runners:
+            self._last_attached = now
+        unused = now - self._last_used > self._idle_s
+        alone = now - self._last_attached > _GRACE_S
+        return self._retired or unused or alone or _is_gone(self._packages)
+
+    def _accept(self) -> supervision.Job | None:
+        try:
+            connection, _address = self._listener.accept()
+        except OSError:
+            return None
+        connection.settimeout(5)
+        try:
+            received = wire.receive(connection)
+        except (OSError, wire.BrokenMessage):
+            received = None
+        if received is None or not self._is_trusted(connection, received[0]):
+            connection.close()
+            return None
+        message, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return self._handle(connection, message)
+
+    def _is_trusted(self, connection: socket.socket, message: dict[str, Any]) -> bool:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        user = int.from_bytes(credentials[4:8], sys.byteorder)
+        same_user = user == os.getuid()
+        return same_user and hmac.compare_digest(str(message.get("token")), self._token)
+
+    def _handle(
+        self, connection: socket.socket, message: dict[str, Any]
+    ) -> supervision.Job | None:
+        kind = message.get("kind")
+        if kind == "task" and self._works:
+            self._last_used = time.monotonic()
+            return self._fork(connection)
+        if kind == "warm":
+            self._warm(list(message.get("names", [])))
+        if kind == "retire":
+            self._retired = True
+            self._listener.close()
+        try:
+            wire.send(connection, {"works": self._works, "modules": len(self.known)})
+        except OSError:
+            kind = None
+        if kind == "attach":
+            self._runners.append(connection)
+        else:
+            connection.close()
+        return None
+
+    def _fork(self, connection: socket.socket) -> supervision.Job | None:
+        pid = supervision.quiet_fork()
+        if pid:
+            self._parents.add(pid)
+            connection.close()
+            return None
+        os.setsid()
+        for inherited in (self._listener, *self._runners):
+            inherited.close()
+        return supervision.fork_function(connection)
+
+    def _reap(self) -> None:
+        """Forget parents that have ended; what a dead parent left behind came to us and is killed."""
+        lost = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            lost = lost or pid not in self._parents or status != 0
+            self._parents.discard(pid)
+        if lost:
+            mine = [pid for pid, parent in processes.parents().items() if parent == os.getpid()]
+            processes.strike([pid for pid in mine if pid not in self._parents])
+
+
+def _still_there(runner: socket.socket, ready: set[int]) -> bool:
+    if runner.fileno() not in ready:
+        return True
+    runner.close()  # an attached runner never speaks again: this is its end
+    return False
+
+
+def _is_gone(folder: str) -> bool:
+    try:
+        return os.stat(folder).st_nlink == 0  # noqa: PTH116
+    except OSError:
+        return True
+
+
+def _trial() -> bool:
+    """Whether a forked child still computes, which a library's threads may have spoiled (rule 41)."""
+    child = supervision.quiet_fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if _computes() else 1
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + _TRIAL_S
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status == 0
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def _computes() -> bool:
+    right = sum(range(1000)) == 499_500
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        ones = numpy.ones((256, 256))
+        right = right and float((ones @ ones)[0, 0]) == 256.0
+    if torch is not None:
+        ones = torch.ones(64, 64)
+        right = right and float((ones @ ones)[0, 0]) == 64.0
+    return right
+
+
+def _run(job: supervision.Job, zygote: Zygote) -> int:
+    """The function process: behind the last wall, then the user's script."""
+    os.chdir(job.directory)
+    limit(job.policy.limits)
+    restrict_files(job.policy)
+    name, *arguments = job.argv
+    for module in [m for m in sys.modules if m.partition(".")[0] == "ray_jobs"]:
+        del sys.modules[module]
+    script.prepare(job.environment, name, arguments, zygote.path)
+    code = script.run(name)
+    script.finish()
+    learned, own = script.gained(zygote.known, zygote.packages)
+    job.tell(modules=learned)
+    script.close_files(own)
+    return code
+
+
+def main() -> None:
+    configuration = json.loads(sys.stdin.buffer.read())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    kernel.become_subreaper()
+    listener = socket.socket(fileno=LISTENER)
+    zygote = Zygote(listener, configuration)
+    job = zygote.serve()
+    if job is not None:
+        code = 1
+        try:
+            code = _run(job, zygote)
+        except BaseException as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        finally:
+            os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
