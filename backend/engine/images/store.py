@@ -132,7 +132,7 @@ class ImageStore:
         target = self._root / "unpacked" / name
         if target.exists():
             return target
-        with self._locked(f"unpack-{name}"):
+        with self.locked(f"unpack-{name}"):
             if target.exists():
                 return target
             scratch = self.scratch_path()
@@ -157,7 +157,7 @@ class ImageStore:
         return target
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def locked(self, name: str) -> Iterator[None]:
         """One holder on this machine; the lock ends with the process that holds it."""
         with (self._root / "scratch" / f"{name}.lock").open("wb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -79,6 +79,8 @@ class Unpacker:
             if base.startswith(WHITEOUT):
                 self._remove(folder, base.removeprefix(WHITEOUT))
             elif entry.isdir():
+                if path.is_symlink():
+                    path.unlink()
                 self._enter(entry.name)
             elif entry.issym():
                 self._clear(entry.name)
