@@ -15,6 +15,7 @@ from backend.access.users.provisioning import provision
 from backend.assets.compute_plans.routes import router as compute_plans
 from backend.assets.data_managers.routes import router as data_managers
 from backend.assets.data_samples.routes import router as data_samples
+from backend.assets.failure_reports.routes import router as logs
 from backend.assets.functions.routes import router as functions
 from backend.assets.models.routes import router as models
 from backend.assets.performances.routes import router as performances
@@ -42,6 +43,7 @@ ROUTERS = [
     models,
     performances,
     profiling,
+    logs,
 ]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 

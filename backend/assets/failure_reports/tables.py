@@ -33,6 +33,7 @@ class LogFile(SQLModel, table=True):
     asset_key: UUID = Field(primary_key=True)
     channel: str = Field(max_length=100)
     asset_type: str = Field(max_length=64)
+    bucket: str = Field(max_length=100)  # in an object store
     file: str = Field(max_length=500)  # key in the storage
     checksum: str = Field(max_length=64)  # SHA-256 of the bytes
     size: int = Field(sa_column=Column(BigInteger, nullable=False))

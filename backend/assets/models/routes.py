@@ -4,8 +4,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 
 from backend.access.caller import FileCaller, SessionNode
+from backend.assets.downloads import answer
+from backend.assets.models.downloads import ModelDownloads
 from backend.assets.models.service import ModelService
 from backend.kit.addresses import base_address
 from backend.kit.answers import JsonAnswer
@@ -24,9 +27,14 @@ def model_service(request: Request, node: SessionNode, caller: FileCaller) -> Mo
     return ModelService(node, caller, base_address(request))
 
 
+def model_downloads(node: SessionNode, caller: FileCaller) -> ModelDownloads:
+    return ModelDownloads(node, caller)
+
+
 Fields = Annotated[dict[str, Any], Depends(body)]
 Key = Annotated[UUID, Depends(asset_key)]
 Models = Annotated[ModelService, Depends(model_service)]
+Downloads = Annotated[ModelDownloads, Depends(model_downloads)]
 
 
 @router.get("/")
@@ -47,3 +55,11 @@ def register_models(fields: Fields, service: Models) -> JsonAnswer:
 def show_model(key: Key, service: Models) -> JsonAnswer:
     """One model."""
     return JsonAnswer(service.find(key))
+
+
+@router.get("/{key}/file/")
+def download_model(
+    key: str, request: Request, node: SessionNode, caller: FileCaller, downloads: Downloads
+) -> Response:
+    """The model's bytes."""
+    return answer(request, node, caller, downloads.model(key))

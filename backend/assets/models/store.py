@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, select
 from sqlmodel import Session
 
-from backend.assets.models.tables import Model
+from backend.assets.models.tables import Model, ModelFile
 from backend.kit.addresses import asset_address
 from backend.kit.columns import core
 from backend.kit.filters import Conditions, dates_between, ordered_by, texts_in, uuids_in
@@ -49,6 +49,12 @@ def page(
 def find(connection: Session | Connection, channel: str, key: UUID) -> Row[Any] | None:
     """One model; None when the channel has no such model."""
     return connection.execute(models_of(channel).where(models.key == key)).one_or_none()
+
+
+def file_of(connection: Session | Connection, key: UUID) -> str | None:
+    """Where the storage holds a model of our own; None when it is not (or no longer) there."""
+    files = core(ModelFile).c
+    return connection.execute(select(files.file).where(files.key == key)).scalar_one_or_none()
 
 
 def wire_by_key(

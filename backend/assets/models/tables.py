@@ -36,6 +36,7 @@ class ModelFile(SQLModel, table=True):
 
     key: UUID = Field(primary_key=True)
     channel: str = Field(max_length=100)
+    bucket: str = Field(max_length=100)  # in an object store
     file: str = Field(max_length=500)  # key in the storage
     checksum: str = Field(max_length=64)  # SHA-256 of the bytes and the ASCII task key
     size: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -1,7 +1,6 @@
-"""Small pure rules about results: keys, float digits, durations, who may have a model."""
+"""Small pure rules about results: float digits, durations, who may have a model."""
 
 import struct
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from backend.access.caller import Caller
 from backend.assets.models.access import Granted, check_download
-from backend.assets.models.results import model_key
 from backend.assets.performances.events import shortest
 from backend.assets.profiling.durations import microseconds
 from backend.kit.errors import PermissionDenied
@@ -28,12 +26,6 @@ def test_fewest_digits_are_the_same_number_on_the_wire(value: float) -> None:
 
 def test_fewest_digits_of_a_third() -> None:
     assert shortest(struct.unpack("<f", struct.pack("<f", 0.3))[0]) == 0.3
-
-
-def test_model_keys_are_the_same_for_the_same_output_only() -> None:
-    task = UUID(int=7)
-    assert model_key(task, "model") == model_key(task, "model", 0)
-    assert len({model_key(task, "model", 1), model_key(task, "model"), model_key(task, "x")}) == 3
 
 
 @pytest.mark.parametrize(
