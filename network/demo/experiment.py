@@ -264,8 +264,9 @@ def refusal(asking: Member, owner: Member, plan: str, folder: Path) -> str | Non
     """
     tasks = owner.client.list_task(filters={"compute_plan_key": [plan], "worker": [owner.msp_id]})
     last = max((task for task in tasks if task.tag == "train"), key=lambda task: task.rank)
+    model = owner.client.get_task_output_asset(last.key, "shared").asset
     try:
-        asking.client.download_model_from_task(last.key, identifier="shared", folder=folder)
+        asking.client.download_model(model.key, folder)
     except substra.exceptions.RequestException as error:
         return f"{error.status_code}: {error.msg}"
     return None

@@ -10,6 +10,7 @@ import tarfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from substra.sdk.schemas import (
     InputRef,
     Permissions,
 )
+
+from tests.e2e.waiting import wait_for
 
 ASSETS = Path(__file__).with_name("assets")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -70,6 +73,14 @@ def archive(folder: Path, name: str, extra: str = "") -> Path:
         entry.size = len(dockerfile)
         tar.addfile(entry, io.BytesIO(dockerfile))
     return path
+
+
+def _sees(client: substra.Client, kind: str, key: str) -> bool:
+    try:
+        getattr(client, f"get_{kind}")(key)
+    except substra.exceptions.NotFound:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class Playground:
         description = self.folder / "function.md"
         description.write_text(f"# {name}\n", "utf-8")
         inputs, outputs = SIGNATURES[name]
-        return str(
+        key = str(
             self.clients[owner].add_function(
                 FunctionSpec(
                     name=name,
@@ -151,6 +162,8 @@ class Playground:
                 )
             )
         )
+        self._seen_by_all("function", key)
+        return key
 
     def data(
         self,
@@ -181,7 +194,15 @@ class Playground:
         samples = client.add_data_samples(
             DataSampleSpec(data_manager_keys=[dataset], paths=folders)
         )
+        self._seen_by_all("dataset", str(dataset))
+        for key in samples:
+            self._seen_by_all("data_sample", str(key))
         return Data(dataset=str(dataset), samples=[str(key) for key in samples])
+
+    def _seen_by_all(self, kind: str, key: str) -> None:
+        """Wait until every organization's backend has the ledger's event about the asset."""
+        for client in self.clients:
+            wait_for(partial(_sees, client, kind, key), f"{kind} {key} is seen by all")
 
     def task(
         self,
