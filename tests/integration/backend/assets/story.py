@@ -16,6 +16,7 @@ from protos.orchestrator import (
     failure_report_pb2,
     function_pb2,
     model_pb2,
+    organization_pb2,
     performance_pb2,
     profiling_pb2,
 )
@@ -76,6 +77,11 @@ class Story:
         )
         event.timestamp.FromDatetime(self.now)
         self.events.append(event)
+
+    def organization(self, name: str) -> None:
+        organization = organization_pb2.Organization(id=name, address=f"http://{name}.test")
+        organization.creation_date.FromDatetime(self.now)
+        self._tell(name, CREATED, organization=organization)
 
     def function(
         self,
