@@ -21,6 +21,7 @@ from backend.assets.models.routes import router as models
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
 from backend.assets.tasks.routes import router as tasks
+from backend.engine.compute.routes import router as runner
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
@@ -44,6 +45,7 @@ ROUTERS = [
     performances,
     profiling,
     logs,
+    runner,
 ]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 

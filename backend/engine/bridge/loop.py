@@ -22,6 +22,11 @@ from protos.orchestrator import event_pb2
 log = structlog.get_logger()
 BATCH = 500
 PAUSE_S = 0.5
+_NO_SUCH_EVENT = {
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT,
+}
 
 
 class _Reader:
@@ -144,8 +149,8 @@ def _take(
 
 
 def _cursor_unknown(error: Exception) -> bool:
-    """An unknown start id ends the stream with UNKNOWN before any event (orchestrator.md 9.3)."""
-    return isinstance(error, LedgerError) and error.code is grpc.StatusCode.UNKNOWN
+    """An unknown start id ends the stream before any event: UNKNOWN in the original (orchestrator.md 9.3)."""
+    return isinstance(error, LedgerError) and error.code in _NO_SUCH_EVENT
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,7 @@ from backend.engine.compute.queue import ATTEMPTS, Claimed, WorkQueue
 from backend.engine.compute.results import AcceptedLog
 from backend.engine.compute.tables import Kind
 from backend.engine.images.builds_store import BuildsStore, Source
-from backend.engine.images.errors import BuildFailed
+from backend.engine.images.embedded import BuildFailed, BuiltImage
 from backend.kit.database import Database
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
@@ -39,12 +39,8 @@ READY = "FUNCTION_STATUS_READY"
 class ImageBuilder(Protocol):
     """Builds an archive into the image store; the log file has the whole story, also of a failure."""
 
-    def build(self, archive: Path, log_path: Path) -> str:
-        """The digest (bare hex) of the built manifest.
-
-        Raises:
-            BuildFailed: the user's Dockerfile, or the time limit.
-        """
+    def build(self, archive: Path, log_path: Path) -> BuiltImage:
+        """Raises BuildFailed: the user's Dockerfile, or the time limit."""
         ...
 
 
@@ -98,26 +94,26 @@ class Builds:
             source = BuildsStore(session).source(work.key)
         if source is None:
             raise OSError("the function's row is not there yet")
-        try:
-            digest, seconds = self._image(work, source)
-        except BuildFailed as failure:
-            self._failed(work, ledger, failure)
-            return
+        with self._log_path(work) as log_path:
+            try:
+                digest, seconds = self._image(work, source, log_path)
+            except BuildFailed as failure:
+                self._failed(work, ledger, failure)
+                return
         self._save(work, ledger, source, digest, seconds)
 
-    def _image(self, work: Claimed, source: Source) -> tuple[str, float]:
+    def _image(self, work: Claimed, source: Source, log_path: Path) -> tuple[str, float]:
         """The manifest digest of the function's image, built or known, and how long that took."""
         started = time.monotonic()
         for digest in source.built:
             if self._known(digest):
                 log.info("build_reused", function=str(work.key), image=digest)
                 return digest, time.monotonic() - started
-        with self._log_path(work) as log_path:
-            try:
-                archive = self._storage.local_path(source.archive_file)
-            except StoredFileMissing:
-                raise OSError("the function's archive is missing in our storage") from None
-            digest = self._builder.build(archive, log_path)
+        try:
+            archive = self._storage.local_path(source.archive_file)
+        except StoredFileMissing:
+            raise OSError("the function's archive is missing in our storage") from None
+        digest = self._builder.build(archive, log_path).manifest_digest
         log.info("function_built", function=str(work.key), image=digest)
         return digest, time.monotonic() - started
 
@@ -159,17 +155,13 @@ class Builds:
 
     def _failed(self, work: Claimed, ledger: ChannelLedger, failure: BuildFailed) -> None:
         """Store the log, then report: BUILD, with the words of the shell."""
-        key, content = str(work.key), failure.log
-        stored = AcceptedLog(
-            source=None,
-            file=f"logs/{key}/log",
-            checksum=hashlib.sha256(content).hexdigest(),
-            size=len(content),
-        )
-        log.warning("build_failed", function=key, reason=str(failure))
-        with self._storage.writer() as writer:
-            writer.write(content)
-            writer.commit(stored.file)
+        key = str(work.key)
+        log.warning("build_failed", function=key, reason=failure.reason)
+        with failure.log_path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        size = failure.log_path.stat().st_size
+        stored = AcceptedLog(source=None, file=f"logs/{key}/log", checksum=checksum, size=size)
+        self._storage.adopt(failure.log_path, stored.file)
         with self._database.transaction() as session:
             BuildsStore(session).log(work.key, work.channel, stored)
         report = failure_report_pb2.NewFailureReport(
@@ -218,7 +210,7 @@ class Builds:
             )
 
     @contextmanager
-    def _log_path(self, work: Claimed):  # type: ignore[no-untyped-def]
+    def _log_path(self, work: Claimed) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._storage.scratch()))
         try:
             yield folder / f"{work.key}.log"

@@ -1,0 +1,290 @@
+"""A task from the ledger's event to DONE, and all that may go wrong between."""
+
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from backend.engine.compute.results import model_key
+from tests.integration.backend.engine.world import (
+    CHANNEL,
+    ME,
+    Crash,
+    World,
+    eventually,
+)
+
+PERFORMANCE, MODEL = "ASSET_PERFORMANCE", "ASSET_MODEL"
+
+
+def test_a_task_becomes_a_lease_and_its_result_becomes_models_and_done(world: World) -> None:
+    function = world.function({"model": MODEL, "score": PERFORMANCE})
+    task = world.task(world.plan(), function, outputs=("model", "score"))
+    session = world.session()
+    lease = world.lease(session)
+    assert (lease["task"], lease["rank"], lease["timeout_s"]) == (str(task), 0, 0)
+    assert {(o["identifier"], o["kind"]) for o in lease["outputs"]} == {
+        ("model", MODEL),
+        ("score", PERFORMANCE),
+    }
+    assert world.status(task) == "STATUS_EXECUTING"
+    world.give(session, world.result(lease))
+    assert world.status(task) == "STATUS_DONE"
+    model = world.mine.model(str(model_key(task, "model", 0)))
+    assert model.address.storage_address.endswith(f"/model/{model.key}/file/")
+    assert world.storage.local_path(f"models/{model.key}/model").read_bytes() == b"weights"
+    assert world.count("outbox") == 0
+    assert world.work_state(task) == "done"
+    assert world.count("profiling_step") == 3
+    assert not (world.settings.MEDIA_ROOT / "outbox" / str(task)).exists()
+
+
+def test_a_child_gets_the_path_of_its_parents_model(world: World) -> None:
+    function = world.function(inputs={"shared": MODEL})
+    plan, session = world.plan(), world.session()
+    parent = world.task(plan, function)
+    child = world.task(plan, function, parents={"shared": (str(parent), "model")})
+    world.give(session, world.result(world.lease(session)))
+    lease = world.lease(session)
+    assert lease["task"] == str(child)
+    (given,) = lease["inputs"]
+    assert (given["identifier"], given["kind"]) == ("shared", MODEL)
+    assert Path(given["path"]).read_bytes() == b"weights"
+
+
+def test_a_canceled_plan_stops_its_running_task_and_cancels_the_others(world: World) -> None:
+    function = world.function(inputs={"shared": MODEL})
+    plan, session = world.plan(), world.session()
+    running = world.task(plan, function)
+    waiting = world.task(plan, function, parents={"shared": (str(running), "model")})
+    lease = world.lease(session)
+    started = time.monotonic()
+    world.mine.cancel_plan(plan)
+    beat = eventually(
+        lambda: world.service.beat(session, {running: lease["lock_token"]}).canceled or None,
+        "the runner is told",
+    )
+    assert beat == (running,)
+    assert time.monotonic() - started < 2
+    for task in (running, waiting):
+        eventually(lambda t=task: world.status(t) == "STATUS_CANCELED", "canceled")  # type: ignore[misc]
+    world.give(session, world.result(lease))
+    assert world.status(running) == "STATUS_CANCELED"
+    assert world.count("outbox") == 0
+    assert world.count("model_file") == 0
+
+
+def test_a_function_that_only_a_canceled_plan_uses_is_canceled_before_its_build(
+    world: World,
+) -> None:
+    function = world.function(ready=False)
+    plan = world.plan()
+    task = world.task(plan, function)
+    world.mine.cancel_plan(plan)
+    eventually(lambda: world.mine.function(function).status == 4, "FUNCTION_STATUS_CANCELED")
+    eventually(lambda: world.status(task) == "STATUS_CANCELED", "its task too")
+
+
+def test_a_failed_function_fails_its_task_with_the_log(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    world.give(session, world.failure(world.lease(session), "EXECUTION", b"Traceback: no"))
+    assert world.status(task) == "STATUS_FAILED"
+    row = eventually(
+        lambda: world.one("SELECT error_type, logs_address FROM failure_report"), "the report"
+    )
+    assert row.error_type == "ERROR_TYPE_EXECUTION"
+    assert row.logs_address.endswith(f"/logs/{task}/file/")
+    assert world.storage.local_path(f"logs/{task}/log").read_bytes() == b"Traceback: no"
+
+
+def test_a_result_that_does_not_fit_the_task_is_an_internal_failure(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    result = world.result(world.lease(session))
+    world.give(session, result.model_copy(update={"outputs": []}))
+    assert world.status(task) == "STATUS_FAILED"
+    row = eventually(lambda: world.one("SELECT error_type FROM failure_report"), "the report")
+    assert row.error_type == "ERROR_TYPE_INTERNAL"
+
+
+def test_the_same_result_twice_is_reported_once(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    result = world.result(world.lease(session))
+    world.give(session, result)
+    world.breaking.calls.clear()
+    assert world.service.give(session, result) is None
+    assert world.breaking.calls == []
+    assert world.status(task) == "STATUS_DONE"
+
+
+def test_a_late_result_is_accepted_while_nobody_else_has_the_task(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    lease = world.lease(session)
+    world.expire()
+    assert world.work_state(task) == "ready"
+    world.give(session, world.result(lease))
+    assert world.status(task) == "STATUS_DONE"
+    assert world.service.take(session) is None
+
+
+def test_a_late_result_is_refused_once_somebody_else_has_the_task(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    first, second = world.session(), world.session()
+    late = world.lease(first)
+    world.expire()
+    lease = world.lease(second)
+    assert lease["task"] == str(task)
+    world.give(first, world.result(late, b"stale"))
+    assert world.status(task) == "STATUS_EXECUTING"
+    world.give(second, world.result(lease, b"fresh"))
+    key = model_key(task, "model", 0)
+    assert world.storage.local_path(f"models/{key}/model").read_bytes() == b"fresh"
+    assert world.status(task) == "STATUS_DONE"
+
+
+def test_a_task_that_loses_its_workers_again_and_again_fails(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    for _ in range(5):
+        assert world.lease(world.session())["task"] == str(task)
+        world.expire()
+    assert world.service.take(world.session()) is None
+    assert world.status(task) == "STATUS_FAILED"
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", ["register_performance", "register_models", "apply_task_action"])
+def test_a_crash_at_any_call_of_the_report_is_resumed_from_the_outbox(
+    world: World, call: str, after: bool
+) -> None:
+    function = world.function({"model": MODEL, "score": PERFORMANCE})
+    task = world.task(world.plan(), function, outputs=("model", "score"))
+    session = world.session()
+    result = world.result(world.lease(session))
+    world.breaking.call, world.breaking.after = call, after
+    with pytest.raises(Crash):
+        world.give(session, result)
+    assert world.count("outbox") == 1
+    assert world.service.take(session) is None  # never leased again
+    world.expire()
+    assert world.service.take(session) is None
+    assert world.reporter.resume() is True
+    assert world.status(task) == "STATUS_DONE"
+    assert world.count("outbox") == 0
+    assert world.storage.exists(f"models/{model_key(task, 'model', 0)}/model")
+    eventually(lambda: world.row_status(task) == "STATUS_DONE", "the event")
+    assert (world.count("performance"), world.count("model")) == (1, 1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_the_failure_report_is_resumed(world: World, after: bool) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    result = world.failure(world.lease(session), "EXECUTION")
+    world.breaking.call, world.breaking.after = "register_failure_report", after
+    with pytest.raises(Crash):
+        world.give(session, result)
+    world.expire()
+    assert world.reporter.resume() is True
+    assert world.status(task) == "STATUS_FAILED"
+    assert world.count("outbox") == 0
+    assert world.count("log_file") == 1
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_the_start_of_a_task_leaves_it_for_the_next_claim(
+    world: World, after: bool
+) -> None:
+    task = world.task(world.plan(), world.function())
+    eventually(lambda: world.work_state(task) == "ready", "prepared")
+    world.breaking.call, world.breaking.after = "apply_task_action", after
+    with pytest.raises(Crash):
+        world.service.take(world.session())
+    world.expire()
+    session = world.session()
+    lease = world.lease(session)
+    assert lease["task"] == str(task)
+    world.give(session, world.result(lease))
+    assert world.status(task) == "STATUS_DONE"
+
+
+def test_a_transient_model_is_disabled_and_its_file_deleted_after_its_last_use(
+    world: World,
+) -> None:
+    function = world.function(inputs={"shared": MODEL})
+    plan, session = world.plan(), world.session()
+    parent = world.task(plan, function, transient=True)
+    world.task(plan, function, parents={"shared": (str(parent), "model")})
+    world.give(session, world.result(world.lease(session)))
+    file = f"models/{model_key(parent, 'model', 0)}/model"
+    assert world.storage.exists(file)
+    world.give(session, world.result(world.lease(session)))
+    eventually(lambda: not world.storage.exists(file), "the file is gone")
+    assert not world.mine.model(str(model_key(parent, "model", 0))).HasField("address")
+
+
+def test_a_task_of_a_failed_plan_is_canceled_when_its_turn_comes(world: World) -> None:
+    function = world.function()
+    plan, session = world.plan(), world.session()
+    first, second = world.task(plan, function), world.task(plan, function)
+    lease = world.lease(session)
+    world.give(session, world.failure(lease, "EXECUTION"))
+    other = second if lease["task"] == str(first) else first
+    eventually(lambda: world.status(other) == "STATUS_CANCELED", "canceled")
+    assert world.service.take(session) is None
+
+
+def test_the_janitor_makes_work_that_was_lost(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    eventually(lambda: world.work_state(task) == "ready", "prepared")
+    world.execute("DELETE FROM work")
+    world.janitor.reconcile()
+    session = world.session()
+    assert UUID(world.lease(session)["task"]) == task
+
+
+def test_an_executing_task_without_work_is_leased_again(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    world.lease(world.session())
+    eventually(lambda: world.row_status(task) == "STATUS_EXECUTING", "the event")
+    world.execute("DELETE FROM work")
+    world.janitor.reconcile()
+    assert world.lease(world.session())["task"] == str(task)
+
+
+def test_an_orphaned_model_file_is_removed_after_an_hour(world: World) -> None:
+    key = UUID(int=7)
+    with world.storage.writer() as writer:
+        writer.write(b"x")
+        writer.commit(f"models/{key}/model")
+    world.execute(
+        "INSERT INTO model_file (key, channel, bucket, file, checksum, size, creation_date) "
+        "VALUES (:key, :channel, 'substra-model', :file, '', 1, now() - interval '2 hours')",
+        key=key,
+        channel=CHANNEL,
+        file=f"models/{key}/model",
+    )
+    world.janitor.clean()
+    assert not world.storage.exists(f"models/{key}/model")
+    assert world.count("model_file") == 0
+
+
+def test_a_refused_image_is_an_internal_failure_and_other_trouble_waits(world: World) -> None:
+    from backend.engine.images.transfer import ImageForGood
+    from backend.kit.errors import PeerUnreachable
+    from tests.integration.backend.engine.world import IMAGE
+
+    world.images.refused[IMAGE] = PeerUnreachable()
+    task = world.task(world.plan(), world.function())
+    cause = eventually(
+        lambda: (world.one("SELECT cause FROM work WHERE kind = 'task'") or [None])[0], "a cause"
+    )
+    assert "cannot be reached" in cause
+    assert world.status(task) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
+    world.images.refused[IMAGE] = ImageForGood("refused")
+    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
+    assert world.count("outbox") == 0
+    assert world.mine.task(str(task)).worker == ME
