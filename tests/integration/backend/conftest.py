@@ -62,9 +62,9 @@ def node(settings: Settings) -> Iterator[Node]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """The application on a free port under uvicorn, and a client whose base URL is that port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on")
+def serving(app: FastAPI, port: int = 0) -> Iterator[httpx.Client]:
+    """The application under uvicorn (on a free port when 0), and a client whose base URL is that port."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
