@@ -47,6 +47,16 @@ def repair_script(path: Path, root: str, base: str) -> None:
     path.chmod(0o755)
 
 
+def repair_editable(path: Path, root: str) -> None:
+    """The import hook of an editable install finds its folders relative to itself."""
+    if not (path.name.startswith("__editable__") and path.name.endswith("_finder.py")):
+        return
+    text = path.read_text("utf-8", "surrogateescape")
+    up = os.path.relpath(root, path)
+    place = f"__import__('os').path.realpath(__file__ + '/{up}') + '/"
+    path.write_text(text.replace(f"'{root}/", place), "utf-8", "surrogateescape")
+
+
 class Neutral:
     """Contents of files as layers carry them; `hidden` maps local folders to image paths ("" for the root)."""
 

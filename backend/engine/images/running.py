@@ -59,7 +59,7 @@ class Runner:
             TimeIsUp: the build's deadline passed.
         """
         environment = self._environment(variables)
-        folder = Path(self._paths.place(workdir))
+        folder = self._folder(workdir)
         if isinstance(command, tuple):
             self._shell([self._paths.text(word) for word in command], environment, folder)
             return
@@ -79,6 +79,13 @@ class Runner:
         shards = [sources[start::_COMPILERS] for start in range(_COMPILERS)]
         with ThreadPoolExecutor(_COMPILERS) as pool:
             list(pool.map(self._compile, range(_COMPILERS), shards))
+
+    def _folder(self, workdir: str) -> Path:
+        """The working folder, which an earlier RUN may have deleted or turned into a link."""
+        folder = Path(os.path.realpath(self._paths.place(workdir)))
+        if not folder.is_dir() or not folder.is_relative_to(os.path.realpath(self._tree.root)):
+            raise RunFailed(f"the working folder {workdir} does not exist")
+        return folder
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         tmp = str(self._processes.tmp)
@@ -140,7 +147,6 @@ class Runner:
             folder=folder,
             walls=self._walls(cache=True),
         )
-        (prefix / ".lock").unlink(missing_ok=True)
         self._tree.repair_programs(prefix / "bin")
         if code:
             log.line("not possible from wheels alone: once more, in the shell")

@@ -201,6 +201,6 @@ def find_python(root: Path, manifest: Manifest, interpreter: Interpreter) -> str
     for folder in folders:
         relative = posixpath.normpath(posixpath.join("/", folder)).lstrip("/")
         candidate = root / relative / name
-        if candidate.is_symlink() and candidate.resolve() == Path(interpreter.executable).resolve():
+        if candidate.is_file():
             return str(candidate)
     return interpreter.executable

@@ -14,7 +14,7 @@ from backend.engine.images.layers import (
     snapshot,
 )
 from backend.engine.images.manifest import Layer
-from backend.engine.images.neutral import Neutral, neutral_link, repair_script
+from backend.engine.images.neutral import Neutral, neutral_link, repair_editable, repair_script
 from backend.engine.images.store import ImageStore
 from backend.engine.images.unpacking import Unpacker
 from backend.engine.images.venv_stand_in import furnish, neutral_configuration
@@ -78,9 +78,10 @@ class BuildTree:
             path = self.root / name
             if path.is_symlink() or not path.is_file():
                 continue
-            if "__pycache__/" in name and name.endswith(".pyc"):
+            if _is_leftover(path):
                 path.unlink()
             elif name.endswith(".py"):
+                repair_editable(path, str(self.root))
                 sources.append(str(path))
             else:
                 repair_script(path, str(self.root), self._interpreter.executable)
@@ -88,7 +89,7 @@ class BuildTree:
 
     def repair_programs(self, folder: Path) -> None:
         """Make the scripts of an environment's `bin` run by its own interpreter."""
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_file() and not path.is_symlink():
                 repair_script(path, str(self.root), self._interpreter.executable)
 
@@ -129,8 +130,12 @@ class BuildTree:
         target = neutral_link(name, os.readlink(path), self.root)  # noqa: PTH115
         if target is not None:
             writer.link(name, target)
-        elif not (path.parent.parent / "pyvenv.cfg").is_file():
-            self._log.line(f"left out, a link out of the image: /{name}")
+            return
+        interpreter = os.path.realpath(self._interpreter.executable)
+        if (path.parent.parent / "pyvenv.cfg").is_file() and os.path.realpath(path) == interpreter:
+            return  # made anew wherever the image arrives
+        path.unlink()
+        self._log.line(f"left out, a link out of the image: /{name}")
 
     def _write_file(self, name: str, path: Path, writer: LayerWriter) -> None:
         if not path.lstat().st_mode & 0o400:
@@ -145,3 +150,10 @@ class BuildTree:
                 return
             content, size = self._neutral.content(path, opened, status.st_size)
             writer.file(name, content, size, executable=executable)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Bytecode that a program of the RUN compiled, and uv's lock in an environment."""
+    if path.name == ".lock":
+        return path.with_name("pyvenv.cfg").exists()
+    return path.suffix == ".pyc" and path.parent.name == "__pycache__"

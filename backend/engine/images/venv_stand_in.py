@@ -59,6 +59,8 @@ def create(folder: Path, *, version: str, executable: str, place: str = "") -> N
 def furnish(folder: Path, *, version: str, executable: str) -> None:
     """Give an environment what depends on this machine: links to the interpreter and pyvenv.cfg."""
     programs = folder / "bin"
+    if programs.is_symlink():
+        return
     programs.mkdir(exist_ok=True)
     for name, target in (
         ("python", executable),
