@@ -27,7 +27,9 @@ def main() -> None:
         os.chdir(job.directory)
         confine(job.policy)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what it executes would too
+            signal.signal(
+                number, signal.SIG_DFL
+            )  # Python ignores them, and what it executes would too
         os.execvpe(job.argv[0], job.argv, job.environment)  # noqa: S606
     except OSError as error:
         sys.stderr.write(f"{job.argv[0]}: {error.strerror}\n")

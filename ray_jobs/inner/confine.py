@@ -7,7 +7,8 @@ machine has. As functions: `confine` in a process that stays, such as a child fo
 A policy names what stays: `read`, `execute` (readable too), `write` (all three) are absolute paths;
 `network` is "none" or "internet" with TCP `ports`; `limits` are `processes`, `memory_bytes`, `file_bytes`,
 `core`. What any program needs (`SYSTEM_…`) is always added. Optional: `mounts: false` does without the mount
-wall, `tmp`: the folder that lies over /tmp behind it.
+wall, `tmp`: the folder that lies over /tmp behind it, `environment`: the command's variables. Start this script
+itself with variables of your own: LD_LIBRARY_PATH of an image would load its libraries before the walls stand.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
 """
 
@@ -65,7 +66,10 @@ class Policy:
     limits: dict[str, int] = field(default_factory=dict)
     mounts: bool = True
     tmp: str | None = None
-    processes: bool = False  # all of /proc instead of our own process (a zygote's children have other ids)
+    environment: dict[str, str] | None = None  # of the command; None: inherited
+    processes: bool = (
+        False  # all of /proc instead of our own process (a zygote's children have other ids)
+    )
 
     @classmethod
     def parse(cls, value: Any) -> Policy:
@@ -83,6 +87,7 @@ class Policy:
         tmp = value.get("tmp")
         if tmp is not None:
             (tmp,) = _paths("tmp", [tmp])
+        environment = value.get("environment")
         return cls(
             **paths,
             network=network,
@@ -90,6 +95,7 @@ class Policy:
             limits=limits,
             mounts=bool(value.get("mounts", True)),
             tmp=tmp,
+            environment=None if environment is None else dict(environment),
             processes=bool(value.get("processes", False)),
         )
 
@@ -210,7 +216,8 @@ def main(arguments: list[str]) -> int:
         return 2
     confine(policy)
     try:
-        os.execvp(arguments[0], arguments)  # noqa: S606
+        variables = os.environ if policy.environment is None else policy.environment
+        os.execvpe(arguments[0], arguments, variables)  # noqa: S606
     except OSError as error:
         sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
@@ -218,7 +225,7 @@ def main(arguments: list[str]) -> int:
 
 def _policy_text(arguments: list[str]) -> tuple[str | None, list[str]]:
     if len(arguments) > 2 and arguments[1] == "--":
-        with open(arguments[0], encoding="utf-8") as file:  # noqa: PTH123
+        with open(arguments[0], encoding="utf-8") as file:
             return file.read(), arguments[2:]
     if len(arguments) > 3 and arguments[0] == "-" and arguments[2] == "--":
         return arguments[1], arguments[3:]

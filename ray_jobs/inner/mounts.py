@@ -26,7 +26,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
 class _Attributes(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("set", ctypes.c_uint64),
         ("clear", ctypes.c_uint64),
         ("propagation", ctypes.c_uint64),
@@ -66,7 +66,7 @@ def _new_namespaces(network: bool) -> None:
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+        with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
     _mount("none", "/", None, _RECURSIVE | _PRIVATE)
 
@@ -76,17 +76,17 @@ def _place(real: str, is_folder: bool) -> str:
     target = "/new" + real
     if not os.path.lexists(target):
         if is_folder:
-            os.makedirs(target, exist_ok=True)  # noqa: PTH103
+            os.makedirs(target, exist_ok=True)
         else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
     return target
 
 
 def _show(path: str, real: str, writable: bool) -> None:
-    mode = os.stat("/old" + real).st_mode  # noqa: PTH116
+    mode = os.stat("/old" + real).st_mode
     target = _place(real, stat.S_ISDIR(mode))
-    if os.path.islink(target):  # noqa: PTH114
+    if os.path.islink(target):
         return
     _mount("/old" + real, target, None, _BIND | _RECURSIVE)
     if not stat.S_ISCHR(mode) and not real.startswith("/proc"):
@@ -94,20 +94,20 @@ def _show(path: str, real: str, writable: bool) -> None:
         _seal(target, read_only | _ATTRIBUTE_NOSUID | _ATTRIBUTE_NODEV)
     link = "/new" + path
     if path != real and not os.path.lexists(link):
-        os.makedirs(os.path.dirname(link), exist_ok=True)  # noqa: PTH103, PTH120
-        os.symlink(real, link)  # noqa: PTH211
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        os.symlink(real, link)
 
 
 def _devices() -> None:
-    os.makedirs("/new/dev/shm", exist_ok=True)  # noqa: PTH103
+    os.makedirs("/new/dev/shm", exist_ok=True)
     for name in _DEVICES:
         _show(f"/dev/{name}", f"/dev/{name}", writable=True)
     _mount("tmpfs", "/new/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")
-    os.symlink("/proc/self/fd", "/new/dev/fd")  # noqa: PTH211
+    os.symlink("/proc/self/fd", "/new/dev/fd")
 
 
 def _temporary(tmp: str | None) -> None:
-    os.makedirs("/new/tmp", exist_ok=True)  # noqa: PTH103
+    os.makedirs("/new/tmp", exist_ok=True)
     if tmp is None:
         _mount("tmpfs", "/new/tmp", "tmpfs", _NOSUID | _NODEV, "mode=1777")
     else:
@@ -129,11 +129,11 @@ def enter(
         if os.path.exists(path):
             shown[path] = (os.path.realpath(path), is_writable)
     tmp = tmp and os.path.realpath(tmp)
-    here = os.getcwd()  # noqa: PTH109
+    here = os.getcwd()
     _new_namespaces(network)
     _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108
-    os.mkdir("/tmp/old")  # noqa: PTH102, S108
-    os.mkdir("/tmp/new")  # noqa: PTH102, S108
+    os.mkdir("/tmp/old")  # noqa: S108
+    os.mkdir("/tmp/new")  # noqa: S108
     _pivot("/tmp", "/tmp/old")  # noqa: S108
     _mount("tmpfs", "/new", "tmpfs", _NOSUID | _NODEV, "mode=0755")
     _temporary(tmp)
@@ -144,7 +144,7 @@ def enter(
     os.chdir("/new")
     _pivot(".", ".")
     kernel.call("umount2", b".", ctypes.c_int(_DETACH))
-    os.chdir(here if os.path.isdir(here) else "/")  # noqa: PTH112
+    os.chdir(here if os.path.isdir(here) else "/")
 
 
 def possible(

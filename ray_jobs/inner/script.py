@@ -20,7 +20,9 @@ MOST_NAMES = 200
 _LONGEST_NAME = 100
 
 
-def prepare(environment: dict[str, str], script: str, arguments: list[str], path: list[str]) -> None:
+def prepare(
+    environment: dict[str, str], script: str, arguments: list[str], path: list[str]
+) -> None:
     """Give this process the environment, arguments and import path that a new interpreter would have.
 
     `path` is the interpreter's own import path, without a script's folder or PYTHONPATH.
@@ -54,11 +56,13 @@ def run(script: str) -> int:
     main = types.ModuleType("__main__")
     path = os.path.abspath(script)
     main.__dict__.update(
-        __file__=path, __builtins__=sys.modules["builtins"], __loader__=SourceFileLoader("__main__", path)
+        __file__=path,
+        __builtins__=sys.modules["builtins"],
+        __loader__=SourceFileLoader("__main__", path),
     )
     sys.modules["__main__"] = main
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             source = file.read()
     except OSError as error:
         sys.stderr.write(f"{sys.executable}: can't open file '{path}': {error}\n")
@@ -139,4 +143,6 @@ def gained(before: frozenset[str], packages: str) -> tuple[list[str], list[types
 
 
 def _of_interpreter(file: object) -> bool:
-    return not isinstance(file, str) or file.startswith((sys.base_prefix + os.sep, sys.prefix + os.sep))
+    return not isinstance(file, str) or file.startswith(
+        (sys.base_prefix + os.sep, sys.prefix + os.sep)
+    )

@@ -18,7 +18,10 @@ from ray_jobs.inner import kernel
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _SET_FILTER, _ALL_THREADS = 1, 1
-_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data; arguments follow at 16, 8 bytes each
+_NUMBER, _ARCHITECTURE = (
+    0,
+    4,
+)  # offsets in struct seccomp_data; arguments follow at 16, 8 bytes each
 _NEW_NAMESPACES = 0x7E020000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _O_TRUNC, _O_ACCMODE = 0o1000, 0o3
@@ -113,7 +116,7 @@ CALLS = {
 
 
 class _Instruction(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("code", ctypes.c_uint16),
         ("jt", ctypes.c_uint8),
         ("jf", ctypes.c_uint8),
@@ -122,7 +125,7 @@ class _Instruction(ctypes.Structure):
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction))]  # noqa: RUF012
+    _fields_ = [("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction))]
 
 
 Code = list[tuple[int, int, int, int]]

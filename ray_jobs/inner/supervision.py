@@ -138,7 +138,7 @@ def _own_descriptors(log: int, report: int) -> None:
     for target, source in enumerate(high):
         os.dup2(source, target, inheritable=target != REPORT)
     try:
-        inherited = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+        inherited = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
         inherited = list(range(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
     for descriptor in inherited:

@@ -22,7 +22,9 @@ class BrokenMessage(Exception):
     """The other side closed its end in the middle, or sent what is no message."""
 
 
-def send(connection: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+def send(
+    connection: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()
+) -> None:
     """Send one message. Raises OSError."""
     body = json.dumps(message).encode()
     data = _LENGTH.pack(len(body)) + body

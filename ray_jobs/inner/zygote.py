@@ -1,7 +1,7 @@
 """A warm interpreter of one environment that forks a new process for each task (rules 38 to 41).
 
 Started by a runner through `confine.py`, so that even its site packages load behind the walls:
-`python -u zygote.py` with a listening socket at descriptor 3 and its configuration, JSON, on standard input.
+`python -u zygote.py` with an inherited listening socket and its configuration, JSON, on standard input.
 It holds the environment's libraries and never a function's code or data. Every connection begins with the
 token and says what it is: `attach` (stays open; when none is left the zygote ends), `warm` (import these
 names), `retire`, or `task`, which is handed to a new per-task parent unread.
@@ -26,14 +26,17 @@ import time
 import warnings
 from typing import Any
 
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_spec = importlib.util.spec_from_file_location(
+    "ray_jobs", os.path.join(_PACKAGE, "__init__.py"), submodule_search_locations=[_PACKAGE]
+)
+assert _spec is not None  # by path: the folder around the package cannot be listed from here
+sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
+del sys.path[0]
 
 from ray_jobs.inner import kernel, processes, script, supervision, wire
 from ray_jobs.inner.confine import limit, restrict_files
 
-del sys.path[0]
-
-LISTENER = 3
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
 _TICK_MS = 1000
 _GRACE_S = 10.0  # without any attached runner
@@ -141,9 +144,7 @@ class Zygote:
         same_user = user == os.getuid()
         return same_user and hmac.compare_digest(str(message.get("token")), self._token)
 
-    def _handle(
-        self, connection: socket.socket, message: dict[str, Any]
-    ) -> supervision.Job | None:
+    def _handle(self, connection: socket.socket, message: dict[str, Any]) -> supervision.Job | None:
         kind = message.get("kind")
         if kind == "task" and self._works:
             self._last_used = time.monotonic()
@@ -200,7 +201,7 @@ def _still_there(runner: socket.socket, ready: set[int]) -> bool:
 
 def _is_gone(folder: str) -> bool:
     try:
-        return os.stat(folder).st_nlink == 0  # noqa: PTH116
+        return os.stat(folder).st_nlink == 0
     except OSError:
         return True
 
@@ -260,7 +261,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     kernel.become_subreaper()
-    listener = socket.socket(fileno=LISTENER)
+    listener = socket.socket(fileno=int(configuration["listener"]))
     zygote = Zygote(listener, configuration)
     job = zygote.serve()
     if job is not None:

@@ -1,0 +1,199 @@
+"""One task from lease to result: stage, run, judge, clean up."""
+
+import contextlib
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ray_jobs.capture import LogCapture
+from ray_jobs.command import NoEntryPoint
+from ray_jobs.execution import Execution, Outcome
+from ray_jobs.inner import landlock
+from ray_jobs.learned import Learned
+from ray_jobs.lease import Lease
+from ray_jobs.results import BadOutput, collect
+from ray_jobs.scratch import COLD, Scratch, TaskFolders
+from ray_jobs.session import Session
+from ray_jobs.staging import CannotLink, MissingInput, Staged, stage
+from ray_jobs.zygotes import NoZygote, Zygotes
+
+log = logging.getLogger(__name__)
+EXECUTION, INTERNAL = "EXECUTION", "INTERNAL"
+
+
+class Ended(Exception):
+    """The task was ended by `Performance.end`: it has no result."""
+
+
+class Stopwatch:
+    """Milliseconds by name, for the profile."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> float:
+        """Name the time since the last call; milliseconds."""
+        now = time.monotonic()
+        lap = 1e3 * (now - self._last)
+        self.laps[name] = round(self.laps.get(name, 0.0) + lap, 3)
+        self._last = now
+        return lap
+
+
+class Performance:
+    """A task being performed. `end` may come from any thread, at any moment, more than once."""
+
+    def __init__(
+        self, lease: Lease, session: Session, scratch: Scratch, zygotes: Zygotes, learned: Learned
+    ) -> None:
+        self.lease = lease
+        self._session = session
+        self._scratch = scratch
+        self._zygotes = zygotes
+        self._learned = learned
+        self._outbox = session.outbox / lease.task / lease.lock_token
+        self._ended = threading.Event()
+        self._execution: Execution | None = None
+        self._watch = Stopwatch()
+
+    def end(self) -> None:
+        """Kill whatever runs; `result` raises Ended soon after."""
+        self._ended.set()
+        execution = self._execution
+        if execution is not None:
+            execution.end()
+
+    def result(self) -> dict[str, Any]:
+        """Do the task; what the API is told (rule 36).
+
+        Raises:
+            Ended: nothing is to be told.
+        """
+        capture = LogCapture(self._outbox / "log")
+        try:
+            return self._perform(capture)
+        except (MissingInput, OSError, ValueError) as error:
+            if self._ended.is_set():
+                raise Ended from error
+            log.exception("task %s could not be performed", self.lease.task)
+            return self._message(None, (INTERNAL, f"{type(error).__name__}: {error}"[:300]), [], {})
+        except NoEntryPoint:
+            return self._message(None, (INTERNAL, "the image has no entry point"), [], {})
+        finally:
+            capture.close()
+
+    def _perform(self, capture: LogCapture) -> dict[str, Any]:
+        folders, staged, execution = self._prepare()
+        try:
+            steps = {"prepare_inputs": self._watch.lap("stage")}
+            outcome = self._run(execution, staged, capture)
+            steps["task_execution"] = self._watch.lap("execute")
+            failure, outputs = self._judge(outcome, folders, capture)
+            steps["save_outputs"] = self._watch.lap("collect")
+            for name in ("fork", "run"):
+                self._watch.laps[name] = round(outcome.times_ms.get(name, 0.0), 3)
+        finally:
+            self._scratch.remove(folders)
+        self._watch.lap("clean")
+        self._learn(outcome)
+        return self._message(outcome.exit, failure, outputs, steps)
+
+    def _prepare(self) -> tuple[TaskFolders, Staged, Execution]:
+        """Folders, inputs and somebody to run it: the zygote if it can be, else cold."""
+        environment = self.lease.environment
+        ways = [("links", True), ("in place", False)] if landlock.abi() else [("copies", True)]
+        for way, warm in ways:
+            zone = self._zygotes.zone(environment) if warm else self._scratch.zone(COLD)
+            folders = self._scratch.open(zone)
+            try:
+                staged = stage(self.lease, folders, way, self._session.limits)
+                if warm and staged.command.script:
+                    self._watch.lap("stage")
+                    connection = self._zygotes.connect(environment, self._ended)
+                    self._watch.lap("connect")
+                    return folders, staged, Execution.in_zygote(connection)
+                return folders, staged, Execution.cold()
+            except (CannotLink, NoZygote) as error:
+                self._scratch.remove(folders)
+                if self._ended.is_set():
+                    raise Ended from error
+                self._watch.laps["cold"] = 1.0
+            except BaseException:
+                self._scratch.remove(folders)
+                raise
+        raise OSError("there is no way to start this function")
+
+    def _run(self, execution: Execution, staged: Staged, capture: LogCapture) -> Outcome:
+        self._execution = execution
+        if self._ended.is_set():
+            execution.end()
+        argv = staged.command.words
+        if execution.warm and staged.command.script:
+            argv = staged.command.script
+        execution.start(staged.request(argv), capture)
+        return execution.wait(capture, self.lease.timeout_s)
+
+    def _judge(
+        self, outcome: Outcome, folders: TaskFolders, capture: LogCapture
+    ) -> tuple[tuple[str, str] | None, list[dict[str, Any]]]:
+        """The failure, if any, and the outputs. The user's faults are written in the user's log."""
+        if self._ended.is_set():
+            raise Ended
+        if outcome.exit is None and outcome.limit:
+            capture.say(f"The function was ended: {outcome.reason}.")
+            return (EXECUTION, outcome.reason or ""), []
+        if outcome.exit is None:
+            return (INTERNAL, outcome.reason or "the function's process was lost"), []
+        if outcome.exit != 0:
+            return (EXECUTION, _ending(outcome.exit, capture)), []
+        try:
+            return None, collect(self.lease, folders, self._outbox)
+        except BadOutput as error:
+            capture.say(f"The function ended well, but {error}.")
+            return (EXECUTION, str(error)), []
+
+    def _learn(self, outcome: Outcome) -> None:
+        environment = self.lease.environment
+        if outcome.modules and outcome.exit == 0:
+            with contextlib.suppress(OSError):
+                names = self._learned.add(environment.key, outcome.modules)
+                if names:
+                    self._zygotes.warm(environment, names)
+
+    def _message(
+        self,
+        code: int | None,
+        failure: tuple[str, str] | None,
+        outputs: list[dict[str, Any]],
+        steps_ms: dict[str, float],
+    ) -> dict[str, Any]:
+        category, reason = failure or ("", "")
+        return {
+            "task": self.lease.task,
+            "lock_token": self.lease.lock_token,
+            "exit": code,
+            "failure": {"category": category, "reason": reason} if failure else None,
+            "outputs": outputs,
+            "log": str(self._outbox / "log"),
+            "steps": {name: round(1e3 * lap) for name, lap in steps_ms.items()},
+            "profile": self._watch.laps,
+        }
+
+
+def _ending(code: int, capture: LogCapture) -> str:
+    if code < 0:
+        capture.say(f"The function was ended by signal {-code}.")
+        return f"ended by signal {-code}"
+    return f"exit code {code}"
+
+
+def remove_outbox(outbox: Path) -> None:
+    """Forget what an ended task left in its outbox."""
+    with contextlib.suppress(OSError):
+        for file in outbox.iterdir():
+            file.unlink()
+        outbox.rmdir()
+        outbox.parent.rmdir()

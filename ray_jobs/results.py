@@ -1,0 +1,100 @@
+"""Judge and collect a function's outputs, from files alone (rule 16)."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+from ray_jobs.lease import PERFORMANCE, Lease, Output
+from ray_jobs.scratch import TaskFolders
+from ray_jobs.staging import output_file
+
+_CHUNK = 1 << 20
+_LONGEST_PERFORMANCE = 1 << 20
+
+
+class BadOutput(Exception):
+    """An output is missing or is not what it was declared to be: the function's fault."""
+
+
+def collect(lease: Lease, folders: TaskFolders, outbox: Path) -> list[dict[str, Any]]:
+    """Check every declared output, hash models and move them to `outbox`, out of ring 3's reach.
+
+    Files are reached through the descriptor taken before the function ran, and never through a link.
+
+    Raises:
+        BadOutput: its text is for the user.
+        OSError: no space, no permission: ours.
+    """
+    opened = [(output, _open(output, folders.outputs)) for output in lease.outputs]
+    try:
+        return [
+            _performance(output, descriptor)
+            if output.kind == PERFORMANCE
+            else _model(output, descriptor, folders, outbox, lease.task)
+            for output, descriptor in opened
+        ]
+    finally:
+        for _output, descriptor in opened:
+            os.close(descriptor)
+
+
+def _open(output: Output, folder: int) -> int:
+    name = output_file(output)
+    try:
+        mode = os.lstat(name, dir_fd=folder).st_mode if os.supports_dir_fd else 0
+    except FileNotFoundError:
+        raise BadOutput(f"output {output.identifier!r} was not written") from None
+    if not stat.S_ISREG(mode):
+        raise BadOutput(f"output {output.identifier!r} is not a regular file")
+    if not mode & stat.S_IRUSR:
+        os.chmod(name, 0o600, dir_fd=folder)
+    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+
+
+def _performance(output: Output, descriptor: int) -> dict[str, Any]:
+    """`all` as a number. Numbers that JSON has no word for travel as text: "NaN", "Infinity"."""
+    content = os.read(descriptor, _LONGEST_PERFORMANCE + 1)
+    try:
+        if len(content) > _LONGEST_PERFORMANCE:
+            raise ValueError
+        value = float(json.loads(content)["all"])
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise BadOutput(
+            f"output {output.identifier!r} is not JSON with a number under the key 'all'"
+        ) from None
+    known = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    spoken = "NaN" if math.isnan(value) else known.get(value, value)
+    return {"identifier": output.identifier, "kind": output.kind, "value": spoken}
+
+
+def _model(
+    output: Output, descriptor: int, folders: TaskFolders, outbox: Path, task: str
+) -> dict[str, Any]:
+    target = outbox / output_file(output).removesuffix(".model")
+    outbox.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = output_file(output)
+    try:
+        os.rename(name, target, src_dir_fd=folders.outputs)
+    except OSError:  # another file system
+        with os.fdopen(os.dup(descriptor), "rb") as reader, target.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _CHUNK)
+    target.chmod(0o600)
+    digest = hashlib.sha256()
+    size = 0
+    with target.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    digest.update(task.encode("ascii"))
+    return {
+        "identifier": output.identifier,
+        "kind": output.kind,
+        "path": str(target),
+        "checksum": digest.hexdigest(),
+        "size": size,
+    }

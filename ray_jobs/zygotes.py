@@ -1,0 +1,261 @@
+"""The organization's zygotes: found by any of its runners, started under a lock, the oldest retired (rule 40).
+
+Each has three files in `<run folder>/z`: `<id>.lock`, `<id>.s` (its socket) and `<id>.json` (mode 0600:
+pid, start time, token; its modification time is that of the last use). `status` lists zygotes from there.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import secrets
+import select
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ray_jobs.execution import isolated_python
+from ray_jobs.inner import wire
+from ray_jobs.learned import Learned
+from ray_jobs.lease import Environment
+from ray_jobs.root import variables
+from ray_jobs.scratch import Scratch, Zone
+from ray_jobs.session import Session
+
+_INNER = Path(__file__).with_name("inner")
+_START_S = 120.0
+_LONGEST_SOCKET_PATH = 107
+log = logging.getLogger(__name__)
+
+
+class NoZygote(Exception):
+    """None can be had for this environment: start cold."""
+
+
+class Zygotes:
+    """Connections to warm interpreters, one zygote per environment and image variables."""
+
+    def __init__(self, session: Session, scratch: Scratch, learned: Learned) -> None:
+        self._session = session
+        self._scratch = scratch
+        self._learned = learned
+        self._folder = session.run_folder / "z"
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+        self._attached: dict[str, socket.socket] = {}
+        self._refused: set[str] = set()
+
+    @staticmethod
+    def identity(environment: Environment) -> str:
+        """Environment, interpreter and variables, which libraries read when they are imported."""
+        parts = [environment.key, str(environment.python), sorted(environment.env.items())]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def zone(self, environment: Environment) -> Zone:
+        return self._scratch.zone(self.identity(environment))
+
+    def connect(self, environment: Environment, stopped: threading.Event) -> socket.socket:
+        """A connection whose next message is a task's request. Starts the zygote if need be.
+
+        Raises:
+            NoZygote: it can't be started, doesn't compute after a fork, or `stopped` was set.
+        """
+        name = self.identity(environment)
+        if name in self._refused:
+            raise NoZygote
+        try:
+            self._attach(name, environment, stopped)
+            return self._connection(name, {"kind": "task"})
+        except (OSError, wire.BrokenMessage, ValueError) as error:
+            self._forget(name)
+            log.warning("zygote %s does not answer: %s", name, error)
+            raise NoZygote from error
+
+    def warm(self, environment: Environment, names: list[str]) -> None:
+        """Let the living zygote import these names between two tasks."""
+        with contextlib.suppress(OSError, ValueError):
+            self._connection(self.identity(environment), {"kind": "warm", "names": names}).close()
+
+    def close(self) -> None:
+        """Let go of all zygotes; those that nobody holds end by themselves."""
+        for connection in self._attached.values():
+            connection.close()
+        self._attached.clear()
+
+    def _connection(self, name: str, message: dict[str, Any]) -> socket.socket:
+        state = self._state(name)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(self._folder / f"{name}.s"))
+            wire.send(connection, {"token": state["token"], **message})
+        except OSError:
+            connection.close()
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._folder / f"{name}.json")
+        return connection
+
+    def _state(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_text("utf-8"))
+        return value
+
+    def _forget(self, name: str) -> None:
+        connection = self._attached.pop(name, None)
+        if connection is not None:
+            connection.close()
+
+    def _attach(self, name: str, environment: Environment, stopped: threading.Event) -> None:
+        """Hold on to the living zygote, or start one."""
+        held = self._attached.get(name)
+        if held is not None and not _is_closed(held):
+            return
+        self._forget(name)
+        with self._lock(name, stopped):
+            try:
+                connection = self._connection(name, {"kind": "attach"})
+            except (OSError, ValueError):
+                self._make_room()
+                self._start(name, environment)
+                connection = self._connection(name, {"kind": "attach"})
+            works = _wait_for_answer(connection, stopped)
+        if not works:
+            connection.close()
+            if not stopped.is_set():
+                self._refused.add(name)
+                log.warning("zygote %s fails its trial; functions start cold", name)
+            raise NoZygote
+        self._attached[name] = connection
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, stopped: threading.Event) -> Iterator[None]:
+        path = self._folder / f"{name}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:  # another runner is warming it up
+                    if stopped.wait(0.02):
+                        raise NoZygote from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _start(self, name: str, environment: Environment) -> None:
+        """A new zygote behind its walls, even while its site packages load. Raises OSError."""
+        address = self._folder / f"{name}.s"
+        if len(os.fsencode(address)) > _LONGEST_SOCKET_PATH:
+            raise OSError("the run folder's path is too long for a socket")
+        zone = self._scratch.zone(name)
+        token = secrets.token_hex(16)
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(address))
+            listener.listen(64)
+            process = self._spawn(name, listener, environment, zone)
+            number = listener.fileno()
+        configuration = {
+            "listener": number,
+            "token": token,
+            "packages": str(environment.root),
+            "idle_s": self._session.zygotes_idle_s,
+            "names": self._learned.names(environment.key),
+        }
+        assert process.stdin is not None
+        with process.stdin as pipe:
+            pipe.write(json.dumps(configuration).encode())
+        threading.Thread(target=process.wait, name=f"zygote-{name}", daemon=True).start()
+        state = {"pid": process.pid, "start": _start_time(process.pid), "token": token}
+        fresh = self._folder / f"{name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(state, file)
+        fresh.replace(self._folder / f"{name}.json")
+
+    def _spawn(
+        self, name: str, listener: socket.socket, environment: Environment, zone: Zone
+    ) -> subprocess.Popen[bytes]:
+        root = str(environment.root)
+        given = variables(environment, environment.root)
+        given.update(HOME=str(zone.home), TMPDIR=str(zone.home), USER="user", LOGNAME="user")
+        given.pop("PYTHONPATH", None)
+        policy = {
+            "environment": given,
+            "read": [str(zone.read), str(_INNER.parent)],
+            "execute": [root, os.path.realpath(root), str(environment.base_prefix)],
+            "write": [str(zone.write), str(zone.home)],
+            "limits": {},
+            "processes": True,
+        }
+        command = [*isolated_python(), str(_INNER / "confine.py"), "-", json.dumps(policy), "--"]
+        command += [str(environment.python), "-u", str(_INNER / "zygote.py")]
+        with (self._folder / f"{name}.log").open("wb") as errors:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                env={},
+                cwd="/",
+                start_new_session=True,
+                pass_fds=[listener.fileno()],
+            )
+
+    def _make_room(self) -> None:
+        """Retire the least recently used zygotes beyond the limits, the coming one counted."""
+        living = []
+        for file in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                state = json.loads(file.read_text("utf-8"))
+                if _start_time(state["pid"]) == state["start"]:
+                    living.append((file.stat().st_mtime, file.stem, _memory(state["pid"])))
+        living.sort()
+        while living and (
+            len(living) >= self._session.zygotes
+            or sum(size for _used, _name, size in living) > self._session.zygotes_memory_bytes
+        ):
+            _used, name, _size = living.pop(0)
+            with contextlib.suppress(OSError, ValueError):
+                self._connection(name, {"kind": "retire"}).close()
+            self._forget(name)
+
+
+def _wait_for_answer(connection: socket.socket, stopped: threading.Event) -> bool:
+    """Whether the zygote says that it works, as soon as it has warmed up."""
+    deadline = time.monotonic() + _START_S
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while not poll.poll(100):
+        if stopped.is_set() or time.monotonic() > deadline:
+            return False
+    received = wire.receive(connection)
+    return received is not None and received[0].get("works") is True
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot. Raises OSError for one that has ended."""
+    content = Path(f"/proc/{pid}/stat").read_bytes()
+    return int(content.rpartition(b")")[2].split()[19])
+
+
+def _memory(pid: int) -> int:
+    """Proportional set size, bytes; 0 when it can't be read."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
