@@ -28,6 +28,7 @@ from substra.sdk.schemas import (
     FunctionSpec,
     InputRef,
     Permissions,
+    UpdateComputePlanTasksSpec,
 )
 
 from tests.e2e.waiting import wait_for
@@ -246,6 +247,11 @@ class Playground:
     ) -> ComputePlan:
         spec = ComputePlanSpec(name=options.pop("name", "a plan"), tasks=list(tasks), **options)
         return self.clients[client].add_compute_plan(spec)
+
+    def extend(self, plan: ComputePlan, tasks: Sequence[ComputePlanTaskSpec]) -> ComputePlan:
+        """Add tasks to a submitted plan."""
+        spec = UpdateComputePlanTasksSpec(key=plan.key, tasks=list(tasks))
+        return self.clients[0].add_compute_plan_tasks(plan.key, spec)
 
     def finish(self, plan: ComputePlan, timeout_s: float = 120.0) -> ComputePlan:
         """Wait for the plan's end, however it ends."""

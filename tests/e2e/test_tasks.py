@@ -73,9 +73,7 @@ def test_tasks_can_be_added_to_a_plan_with_a_finished_parent(
     second = playground.task(
         playground.function("add"), [*data[1].inputs(), output_of(first)], worker=1
     )
-    playground.clients[0].add_compute_plan_tasks(
-        substra.schemas.UpdateComputePlanTasksSpec(key=plan.key, tasks=[second])
-    )
+    playground.extend(plan, [second])
     assert playground.finish(plan).done_count == 2
     assert playground.model(second)["value"] == 15
 
@@ -94,9 +92,7 @@ def test_transient_model_disappears_after_its_use(playground: Playground, data: 
     assert refusal.value.status_code == 410
     again = playground.task(function, [*data[0].inputs(), output_of(passing)])
     with pytest.raises(substra.exceptions.InvalidRequest, match="has been disabled"):
-        client.add_compute_plan_tasks(
-            substra.schemas.UpdateComputePlanTasksSpec(key=plan.key, tasks=[again])
-        )
+        playground.extend(plan, [again])
 
 
 def test_model_of_the_other_organization_comes_through_the_proxy(
