@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity.stop import stop_base
 
 from backend.kit.errors import PeerUnreachable
 from backend.ports.exchange.errors import PeerRefused, WrongChecksum
@@ -24,6 +25,7 @@ from backend.settings import PeerSettings, Settings
 
 log = structlog.get_logger(__name__)
 CHUNK = 256 * 1024
+ATTEMPTS = 3
 PASSED_ON = {401, 403, 404, 410}
 
 
@@ -90,33 +92,20 @@ class Exchange:
             WrongChecksum: all bytes came, and they are not the ones named.
         """
         part = target.with_name(f".{target.name}.{checksum[:16]}.part")
-        before = -1
         for attempt in Retrying(
             retry=retry_if_exception_type(PeerUnreachable),
-            stop=stop_after_attempt(3),
-            wait=wait_exponential(multiplier=0.2, max=1),
+            stop=_Stalled(part),
+            wait=wait_exponential(multiplier=0.1, max=1),
             reraise=True,
         ):
             with attempt:
-                size = part.stat().st_size if part.exists() else 0
-                while size > before:  # a cut that made progress is no failed attempt
-                    before = size
-                    try:
-                        self._receive(owner, channel, path, part, checksum)
-                        break
-                    except PeerUnreachable:
-                        size = part.stat().st_size if part.exists() else 0
-                        if size <= before:
-                            raise
-                else:
-                    before = -1
-                    self._receive(owner, channel, path, part, checksum)
+                self._receive(owner, channel, path, part, checksum)
         return self._settle(part, target, checksum, salt)
 
     def _receive(self, owner: str, channel: str, path: str, part: Path, checksum: str) -> None:
         """One request that appends to `part`, or starts it anew when the owner knows no ranges."""
         url, headers, auth = self._request(owner, channel, path)
-        have = part.stat().st_size if part.exists() else 0
+        have = _size(part)
         if have:
             headers["Range"] = f"bytes={have}-"
             headers["If-Range"] = f'"{checksum}"'
@@ -134,7 +123,7 @@ class Exchange:
                 if response.status_code == 206 and not resumed:
                     raise PeerUnreachable("The owner answered with another range than asked for")
                 with part.open("ab" if resumed else "wb") as file:
-                    for chunk in response.iter_raw(CHUNK):
+                    for chunk in response.iter_raw():  # as it comes: a cut loses nothing received
                         file.write(chunk)
         except httpx.HTTPError as error:
             log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
@@ -179,6 +168,25 @@ class Exchange:
             verify = self._tls
         loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
         return {"follow_redirects": False, "trust_env": not loopback, "verify": verify}
+
+
+class _Stalled(stop_base):
+    """Stop after three attempts in a row that brought nothing: a cut that made progress is no failure."""
+
+    def __init__(self, part: Path) -> None:
+        self._part = part
+        self._size = _size(part)
+        self._failures = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        size = _size(self._part)
+        self._failures = 0 if size > self._size else self._failures + 1
+        self._size = size
+        return self._failures >= ATTEMPTS
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 async def _short(response: httpx.Response) -> None:
