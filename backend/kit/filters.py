@@ -100,6 +100,8 @@ def moment(name: str, value: str) -> datetime:
         Invalid: anything else (400 under `name`).
     """
     try:
+        if len(value) > 40:
+            raise ValueError(value)
         if len(value) == 10:
             return datetime.combine(date.fromisoformat(value), time(), UTC)
         # An unescaped `+01:00` arrives as a space in a query string.
