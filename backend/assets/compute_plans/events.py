@@ -1,7 +1,7 @@
 """What the ledger's events do to compute plans.
 
-`apply` inserts and renames plans; `settle`, at the end of a batch, adds what the batch changed in the tasks to
-the plans' counts and derives status and dates anew, under the locks of the plans' rows.
+`apply` inserts plans; `settle`, at the end of a batch, renames and cancels them, adds what the batch changed in
+the tasks to their counts and derives status and dates anew, under the locks of the plans' rows.
 """
 
 from collections.abc import Sequence
@@ -42,28 +42,19 @@ class Settled:
 def apply(
     session: Session, channel: str, events: Sequence[event_pb2.Event], changes: PlanChanges
 ) -> None:
-    """COMPUTE_PLAN events: insert, rename, note the cancelation."""
-    plans = [event.compute_plan for event in events]
-    register(session, channel, plans)
-    last = {plan.key: plan for plan in plans}
-    renamed = {e.compute_plan.key for e in events if e.event_kind == event_pb2.EVENT_ASSET_UPDATED}
-    for key in sorted(renamed):
-        plan = last[key]
-        canceled = plan.cancelation_date if plan.HasField("cancelation_date") else None
-        session.connection().execute(
-            text(
-                "UPDATE compute_plan SET name = :name,"
-                " cancelation_date = coalesce(cancelation_date, :canceled)"
-                " WHERE key = :key AND channel = :channel"
-            ),
-            {
-                "name": plan.name,
-                "canceled": canceled.ToDatetime(UTC) if canceled else None,
-                "key": UUID(key),
-                "channel": channel,
-            },
-        )
-        changes.touch(UUID(key))
+    """COMPUTE_PLAN events: insert; new names and cancelations wait for `settle`.
+
+    A plan's row is locked by `settle` only, after all rows of tasks: whoever registers tasks does it in the
+    same order.
+    """
+    register(session, channel, [event.compute_plan for event in events])
+    for event in events:
+        if event.event_kind == event_pb2.EVENT_ASSET_UPDATED:
+            plan = event.compute_plan
+            change = changes.touch(UUID(plan.key))
+            change.name = plan.name
+            if plan.HasField("cancelation_date"):
+                change.canceled = plan.cancelation_date.ToDatetime(UTC)
 
 
 def register(
@@ -105,7 +96,7 @@ def settle(session: Session, changes: PlanChanges) -> Settled:
         update = _settled(dict(row), changes.plans[row["key"]])
         if update["status"] == PlanStatus.FAILED:
             settled.failed.append(row["key"])
-        if row["cancelation_date"] is not None:
+        if update["cancelation_date"] is not None:
             settled.canceled.append(row["key"])
         if any(row[column] != value for column, value in update.items()):
             updates.append(update)
@@ -117,11 +108,13 @@ def settle(session: Session, changes: PlanChanges) -> Settled:
 def _settled(plan: dict[str, Any], change: PlanChange) -> dict[str, Any]:
     """The derived columns of a plan after a change."""
     counts = {name: plan[name] + change.counts.get(name, 0) for name in COUNTS}
-    canceled: datetime | None = plan["cancelation_date"]
+    canceled: datetime | None = plan["cancelation_date"] or change.canceled
     last_end = latest(plan["last_task_end_date"], change.last_end)
     status = plan_status(counts, canceled=canceled is not None)
     return {
         "key": plan["key"],
+        "name": plan["name"] if change.name is None else change.name,
+        "cancelation_date": canceled,
         "status": status,
         "start_date": earliest(earliest(plan["start_date"], change.first_move), canceled),
         "end_date": plan_end_date(counts, canceled, last_end),

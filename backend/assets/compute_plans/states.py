@@ -67,10 +67,12 @@ class PlanChange:
     """What a batch changes in one plan.
 
     `first_move` is the earliest moment at which something of the plan was no longer waiting for the builder;
-    it gives the plan's start.
+    it gives the plan's start. `name` is a new name, `canceled` the moment of a cancelation.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
+    name: str | None = None
+    canceled: datetime | None = None
     first_move: datetime | None = None
     last_end: datetime | None = None
 
