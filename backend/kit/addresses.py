@@ -37,7 +37,7 @@ def base_address(request: Request) -> str:
     if _trusted(request):
         forwarded = request.headers.get("x-forwarded-host", "").rpartition(",")[2].strip()
         host = forwarded or host
-    if not _HOST.match(host):
+    if not _HOST.fullmatch(host):
         return str(request.app.state.default_domain).rstrip("/")
     scheme = "https" if is_secure(request) else "http"
     return f"{scheme}://{host}{request.scope.get('root_path', '').rstrip('/')}"

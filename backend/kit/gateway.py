@@ -4,6 +4,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,6 +68,8 @@ class Gateway:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            log.info("client_went_away", path=scope["path"], method=scope["method"])
         except Exception:
             log.exception("request_crashed", path=scope["path"], method=scope["method"])
             if started:

@@ -58,7 +58,7 @@ class FunctionDownloads:
             Gone: the image is not built (410). Others as `archive`.
         """
         key, function = self._permitted(text)
-        if layer is not None and not _DIGEST.match(layer):
+        if layer is not None and not _DIGEST.fullmatch(layer):
             raise BadRequest(f'layer is not a digest: "{layer}"')
         path = f"function/{key}/image/" + (f"?layer={layer}" if layer else "")
         if function.owner != self._node.own:

@@ -78,7 +78,7 @@ class FilesystemStorage:
 
     def _target(self, key: str) -> Path:
         parts = key.split("/")
-        if not all(_PART.match(part) for part in parts):
+        if not all(_PART.fullmatch(part) for part in parts):
             raise ValueError(f"not a storage key: {key!r}")
         return self._objects.joinpath(*parts)
 
