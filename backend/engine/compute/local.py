@@ -107,8 +107,17 @@ class RunnerPool:
             if slot.session is not None:
                 self._report_dead(slot)
             return
-        slot.runner, slot.session, slot.started = runner, self._session_in(slot), time.monotonic()
+        slot.session, slot.started = self._session_in(slot), time.monotonic()
+        if slot.session is None or not self._known(slot.session):
+            log.warning("runner_without_session", runner=slot.name)
+            runner.stop()
+            return
+        slot.runner = runner
         log.info("runner_found", runner=slot.name)
+
+    def _known(self, session_id: UUID) -> bool:
+        with self._database.transaction() as session:
+            return SessionStore(session).seen(session_id) is not None
 
     def _start(self, slot: Slot) -> None:
         with self._database.transaction() as session:
@@ -236,15 +245,21 @@ class RunnerActor:
     """The body of a runner's Ray actor: the runner in a thread, and a call that returns when it ends."""
 
     def __init__(self, session_file: str) -> None:
-        from ray_jobs.runner import run
+        from ray_jobs.runner import Runner
 
-        self._thread = threading.Thread(target=run, args=(session_file,), daemon=True)
+        self._runner = Runner(session_file)
+        self._thread = threading.Thread(target=self._runner.run, name="runner", daemon=True)
         self._thread.start()
 
     async def watch(self) -> None:
         """Pending while the runner lives."""
         while self._thread.is_alive():  # noqa: ASYNC110  a thread has no event to wait for
             await asyncio.sleep(0.5)
+
+    async def stop(self) -> None:
+        """End the running function and the runner; returns when it has ended."""
+        self._runner.stop()
+        await self.watch()
 
 
 class RayRunner:
@@ -260,6 +275,10 @@ class RayRunner:
         return not done
 
     def stop(self) -> None:
+        """Ask it to end, then make it."""
+        if self.alive():
+            with contextlib.suppress(Exception):  # dead, unreachable or too slow: the kill follows
+                self._ray.get(self._handle.stop.remote(), timeout=8)
         with contextlib.suppress(Exception):
             self._ray.kill(self._handle)
 
