@@ -18,7 +18,6 @@ from substrafl.dependency import Dependency
 from substrafl.evaluation_strategy import EvaluationStrategy
 from substrafl.experiment import execute_experiment
 from substrafl.nodes import AggregationNode, TestDataNode, TrainDataNode
-from substrafl.strategies import FedAvg
 
 from network.demo import algorithm, data
 
@@ -75,7 +74,7 @@ class Member:
 @dataclass
 class Outcome:
     plan: str  # key of the compute plan
-    tasks: int
+    tasks: int = 0
     build_s: float = 0.0
     train_s: float = 0.0
     performances: dict[str, list[float]] = field(default_factory=dict)  # member -> by round
@@ -153,7 +152,7 @@ def submit(members: list[Member], work: Path, rounds: int = ROUNDS) -> Outcome:
     everybody = [member.msp_id for member in members]
     nodes = [register(member, everybody, work) for member in members]
     low, high = data.published_range(data.load())
-    strategy = FedAvg(
+    strategy = algorithm.DiscreetFedAvg(
         algo=algorithm.AveragedLogisticRegression(low, high),
         metric_functions={"accuracy": algorithm.accuracy},
     )
@@ -178,7 +177,7 @@ def submit(members: list[Member], work: Path, rounds: int = ROUNDS) -> Outcome:
         )
     finally:
         cloudpickle.unregister_pickle_by_value(algorithm)
-    return Outcome(plan=plan.key, tasks=plan.task_count)
+    return Outcome(plan=plan.key)
 
 
 def wait_for_tasks(client: substra.Client, plan: str, progress: Progress) -> None:
@@ -221,6 +220,7 @@ def run(
             outcome.train_s = _busy_seconds(client, outcome.plan)
         else:
             outcome.train_s = time.monotonic() - client.built_at
+        outcome.tasks = client.get_compute_plan(outcome.plan).task_count
         outcome.performances = performances(members, outcome.plan, rounds)
     return outcome
 

@@ -175,7 +175,7 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
     status = states.first_status(function.status, [parent.status for parent in parents])
     for parent in parents:
         if parent.status == STATUS_DONE and parent.has_disabled:
-            raise Invalid(f'some model of parent task "{parent.key}" is disabled')
+            raise Invalid(f'some model of parent task "{parent.key}" has been disabled')
     outputs = _build_outputs(known, caller, new)
     manager_key = data_manager_key(function, new.inputs)
     manager = known.data_manager(manager_key) if manager_key else None
