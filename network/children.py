@@ -132,7 +132,7 @@ class Child:
 
     def check(self) -> None:
         """Ask the process whether it answers; runs in the thread of the checks."""
-        if self._popen is not None:
+        if self._popen is not None and not self.part.once:
             answers = self.part.healthy()
             self.healthy = answers and self._popen is not None
 

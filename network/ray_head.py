@@ -2,7 +2,7 @@
 
 import os
 import sys
-from pathlib import Path
+from hashlib import sha256
 
 from network import probes
 from network.children import Part
@@ -49,7 +49,6 @@ def environment(layout: Layout, state: State) -> dict[str, str]:
 def command(state: State, layout: Layout) -> list[str]:
     """`ray start --head --block` with every port given."""
     ports = state.ports
-    ray = Path(sys.executable).with_name("ray")
     given = {
         "node-ip-address": "127.0.0.1",
         "port": ports["ray-gcs"],
@@ -70,15 +69,13 @@ def command(state: State, layout: Layout) -> list[str]:
         "temp-dir": str(layout.ray_folder),
     }
     options = [f"--{name}={value}" for name, value in given.items()]
-    return [
-        sys.executable,
-        str(ray),
-        "start",
+    flags = [
         "--head",
         "--block",
         "--disable-usage-stats",
-        *options,
-    ]
+        "--no-monitor",
+    ]  # nothing to autoscale here
+    return [sys.executable, "-m", "network.ray_start", *flags, *options]
 
 
 def head_part(layout: Layout, state: State, variables: dict[str, str]) -> Part:
@@ -106,4 +103,11 @@ def serve_part(layout: Layout, state: State, variables: dict[str, str]) -> Part:
         folder=layout.run,
         after=("ray-head", "orchestrator", *(f"api-{name}" for name in state.names)),
         once=True,
+        fingerprint=_digest(layout, state),
     )
+
+
+def _digest(layout: Layout, state: State) -> str:
+    """Changes with the settings of any organization."""
+    content = b"".join(layout.settings_file(name).read_bytes() for name in state.names)
+    return sha256(content).hexdigest()

@@ -1,0 +1,48 @@
+"""The thin Ray Serve deployment of one organization's application; everything it does is in app.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backend.settings import Settings
+
+ONGOING_REQUESTS = 1000  # Serve's default of 5 collapses at 64 connections (ray.md 2.1)
+DRAIN_S = 10
+
+
+def application(settings_path: Path) -> Any:
+    """A bound Serve application: one replica that asks for no CPU (rule 21).
+
+    Only the path of the settings travels through Ray (rule 18).
+    """
+    from ray import serve
+
+    settings = Settings.read(settings_path)
+    ingress = serve.ingress(_builder(str(settings_path)))()
+    deployment = serve.deployment(
+        ingress,
+        name="api",
+        num_replicas=1,
+        max_ongoing_requests=ONGOING_REQUESTS,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=1,
+        health_check_timeout_s=10,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=DRAIN_S,
+        logging_config={"enable_access_log": False, "log_level": settings.LOG_LEVEL},
+    )
+    return deployment.bind()
+
+
+def _builder(settings_path: str) -> Callable[[], Any]:
+    """What Serve calls in the replica: a function without arguments that returns the ASGI application."""
+
+    def build() -> Any:
+        from backend.app import create_app
+        from backend.monitoring.logs import configure
+
+        settings = Settings.read(Path(settings_path))
+        configure(settings.LOG_LEVEL, organization=settings.NAME, process="serve")
+        return create_app(settings)
+
+    return build
