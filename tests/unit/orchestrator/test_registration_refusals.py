@@ -230,7 +230,7 @@ def test_parent_with_a_disabled_model_is_refused(channel: Channel) -> None:
     channel.act(child.key, t.TASK_ACTION_DONE)
     disable = t.DisableOutputParam(compute_task_key=first.key, identifier="model")
     channel.call("ComputeTaskService/DisableOutput", disable)
-    with pytest.raises(Invalid, match="is disabled"):
+    with pytest.raises(Invalid, match="has been disabled"):
         channel.register(r.new_task(plan, function, r.parent(first.key), worker="a"))
 
 
