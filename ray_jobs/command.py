@@ -29,6 +29,11 @@ class Command:
     script: tuple[str, ...] | None
 
 
+def can_be_forked(environment: Environment) -> bool:
+    """Whether a zygote can run this image's entry point."""
+    return command(environment, Path("/"), Path("/arguments.txt")).script is not None
+
+
 def command(environment: Environment, root: Path, arguments: Path) -> Command:
     """The command line below the task's `root`, the arguments file last. Raises NoEntryPoint."""
     if not environment.entrypoint:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_jobs.capture import LogCapture
-from ray_jobs.command import NoEntryPoint
+from ray_jobs.command import NoEntryPoint, can_be_forked
 from ray_jobs.execution import Execution, Outcome
 from ray_jobs.inner import landlock
 from ray_jobs.learned import Learned
@@ -58,6 +58,7 @@ class Performance:
         self._ended = threading.Event()
         self._execution: Execution | None = None
         self._watch = Stopwatch()
+        self._start = "none"
 
     def end(self) -> None:
         """Kill whatever runs; `result` raises Ended soon after."""
@@ -88,7 +89,8 @@ class Performance:
     def _perform(self, capture: LogCapture) -> dict[str, Any]:
         folders, staged, execution = self._prepare()
         try:
-            steps = {"prepare_inputs": self._watch.lap("stage")}
+            self._watch.lap("stage")
+            steps = {"prepare_inputs": sum(self._watch.laps.values())}
             outcome = self._run(execution, staged, capture)
             steps["task_execution"] = self._watch.lap("execute")
             failure, outputs = self._judge(outcome, folders, capture)
@@ -104,30 +106,33 @@ class Performance:
     def _prepare(self) -> tuple[TaskFolders, Staged, Execution]:
         """Folders, inputs and somebody to run it: the zygote if it can be, else cold."""
         environment = self.lease.environment
-        ways = [("links", True), ("in place", False)] if landlock.abi() else [("copies", True)]
-        for way, warm in ways:
-            zone = self._zygotes.zone(environment) if warm else self._scratch.zone(COLD)
-            folders = self._scratch.open(zone)
+        walled = landlock.abi() > 0
+        if can_be_forked(environment):
+            folders = self._scratch.open(self._zygotes.zone(environment))
             try:
-                staged = stage(self.lease, folders, way, self._session.limits)
-                if warm and staged.command.script:
-                    self._watch.lap("stage")
-                    connection = self._zygotes.connect(environment, self._ended)
-                    self._watch.lap("connect")
-                    return folders, staged, Execution.in_zygote(connection)
-                return folders, staged, Execution.cold()
+                staged = stage(self.lease, folders, "links" if walled else "copies", self._session)
+                self._watch.lap("stage")
+                connection = self._zygotes.connect(environment, self._ended)
+                self._watch.lap("connect")
+                return folders, staged, Execution.in_zygote(connection)
             except (CannotLink, NoZygote) as error:
                 self._scratch.remove(folders)
                 if self._ended.is_set():
                     raise Ended from error
-                self._watch.laps["cold"] = 1.0
             except BaseException:
                 self._scratch.remove(folders)
                 raise
-        raise OSError("there is no way to start this function")
+        folders = self._scratch.open(self._scratch.zone(COLD))
+        try:
+            staged = stage(self.lease, folders, "in place" if walled else "copies", self._session)
+            return folders, staged, Execution.cold()
+        except BaseException:
+            self._scratch.remove(folders)
+            raise
 
     def _run(self, execution: Execution, staged: Staged, capture: LogCapture) -> Outcome:
         self._execution = execution
+        self._start = "zygote" if execution.warm else "cold"
         if self._ended.is_set():
             execution.end()
         argv = staged.command.words
@@ -179,7 +184,7 @@ class Performance:
             "outputs": outputs,
             "log": str(self._outbox / "log"),
             "steps": {name: round(1e3 * lap) for name, lap in steps_ms.items()},
-            "profile": self._watch.laps,
+            "profile": {**self._watch.laps, "start": self._start},
         }
 
 

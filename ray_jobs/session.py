@@ -22,6 +22,7 @@ class Session:
     zygotes_idle_s: float = 900.0
     heartbeat_s: float = 2.0
     wait_s: float = 20.0
+    mount_wall: bool = True  # False: do without user namespaces even where they can be had
     limits: dict[str, int] = field(default_factory=dict)  # of functions: confine.py's names
 
     @classmethod

@@ -20,6 +20,7 @@ from ray_jobs.command import Command, command
 from ray_jobs.lease import MODEL, OPENER, PERFORMANCE, SAMPLE, Input, Lease, Output, file_name
 from ray_jobs.root import clone, compose, copy, home, located, variables
 from ray_jobs.scratch import TaskFolders
+from ray_jobs.session import Session
 
 _MOST_LINKS = 4096  # files; a link costs about 15 µs, a cold start 50 ms and its imports
 
@@ -57,7 +58,7 @@ def output_file(output: Output) -> str:
     return f"{name}-perf.json" if output.kind == PERFORMANCE else f"{name}.model"
 
 
-def stage(lease: Lease, folders: TaskFolders, way: str, limits: dict[str, int]) -> Staged:
+def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Staged:
     """Fill the task's folders.
 
     `way` is how inputs enter: "links" (for a zygote's children), "in place" or "copies".
@@ -93,7 +94,8 @@ def stage(lease: Lease, folders: TaskFolders, way: str, limits: dict[str, int]) 
             ],
             "write": [str(folders.root), str(folders.out), str(folders.tmp)],
             "network": "none",
-            "limits": limits,
+            "limits": session.limits,
+            "mounts": session.mount_wall,
             "tmp": str(folders.tmp),
         },
     )

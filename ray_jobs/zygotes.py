@@ -30,6 +30,7 @@ from ray_jobs.session import Session
 
 _INNER = Path(__file__).with_name("inner")
 _START_S = 120.0
+_REFUSED_S = 60.0  # before a zygote that failed is tried again
 _LONGEST_SOCKET_PATH = 107
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Zygotes:
         self._folder = session.run_folder / "z"
         self._folder.mkdir(exist_ok=True, mode=0o700)
         self._attached: dict[str, socket.socket] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, float] = {}  # until when
 
     @staticmethod
     def identity(environment: Environment) -> str:
@@ -66,14 +67,15 @@ class Zygotes:
             NoZygote: it can't be started, doesn't compute after a fork, or `stopped` was set.
         """
         name = self.identity(environment)
-        if name in self._refused:
+        if time.monotonic() < self._refused.get(name, 0.0):
             raise NoZygote
         try:
             self._attach(name, environment, stopped)
             return self._connection(name, {"kind": "task"})
         except (OSError, wire.BrokenMessage, ValueError) as error:
             self._forget(name)
-            log.warning("zygote %s does not answer: %s", name, error)
+            self._refused[name] = time.monotonic() + _REFUSED_S
+            log.warning("zygote %s does not answer, functions start cold: %s", name, error)
             raise NoZygote from error
 
     def warm(self, environment: Environment, names: list[str]) -> None:
@@ -126,8 +128,8 @@ class Zygotes:
         if not works:
             connection.close()
             if not stopped.is_set():
-                self._refused.add(name)
-                log.warning("zygote %s fails its trial; functions start cold", name)
+                self._refused[name] = time.monotonic() + _REFUSED_S
+                log.warning("zygote %s fails its trial, functions start cold", name)
             raise NoZygote
         self._attached[name] = connection
 
@@ -193,7 +195,9 @@ class Zygotes:
             "execute": [root, os.path.realpath(root), str(environment.base_prefix)],
             "write": [str(zone.write), str(zone.home)],
             "limits": {},
+            "mounts": self._session.mount_wall,
             "processes": True,
+            "nested": True,
         }
         command = [*isolated_python(), str(_INNER / "confine.py"), "-", json.dumps(policy), "--"]
         command += [str(environment.python), "-u", str(_INNER / "zygote.py")]

@@ -67,6 +67,7 @@ class Policy:
     mounts: bool = True
     tmp: str | None = None
     environment: dict[str, str] | None = None  # of the command; None: inherited
+    nested: bool = False  # children will have mounts and a Landlock layer of their own (zygotes)
     processes: bool = (
         False  # all of /proc instead of our own process (a zygote's children have other ids)
     )
@@ -96,6 +97,7 @@ class Policy:
             mounts=bool(value.get("mounts", True)),
             tmp=tmp,
             environment=None if environment is None else dict(environment),
+            nested=bool(value.get("nested", False)),
             processes=bool(value.get("processes", False)),
         )
 
@@ -136,25 +138,33 @@ def restrict_files(policy: Policy, private: bool = False) -> dict[str, Any]:
     rules.allow(landlock.READ, policy.readable)
     rules.allow(landlock.RUN, policy.executable)
     rules.allow(landlock.WRITE, policy.write)
-    if private:
-        rules.allow(landlock.WRITE, PRIVATE_WRITE)
-        rules.allow(landlock.READ_DIR, ("/",))  # there is nothing else to list
+    rules.allow(landlock.WRITE, PRIVATE_WRITE if private else ())
     rules.allow(landlock.READ_FILE | landlock.WRITE_FILE, SYSTEM_WRITE)
     rules.restrict()
     return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
 
 
-def filter_calls(network: str, private: bool, truncation: bool) -> bool:
+def _restrict_scopes() -> dict[str, Any]:
+    """A Landlock layer that leaves files alone, since children still have to mount; {} without Landlock."""
+    if not landlock.abi():
+        return {}
+    rules = landlock.Ruleset(files=False, ports=())
+    rules.restrict()
+    return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
+
+
+def filter_calls(network: str, private: bool, truncation: bool, nested: bool = False) -> bool:
     """The seccomp filter; False where this machine has none for us. no_new_privs first.
 
     `private`: nothing outside is visible, so local sockets and changes of mode are harmless.
+    `nested`: unshare and mount stay open for children.
     """
     calls = seccomp.CALLS.get(kernel.machine())
     if calls is None:
         return False
     sockets = seccomp.families(network, unix=private)
     metadata = "real" if private or network == "internet" else "ignored"
-    code = seccomp.build(calls, sockets, metadata, namespaces=False, truncation=truncation)
+    code = seccomp.build(calls, sockets, metadata, namespaces=nested, truncation=truncation)
     try:
         seccomp.install(code, calls)
     except OSError:
@@ -167,7 +177,8 @@ def confine(policy: Policy) -> dict[str, Any]:
 
     Returns the walls that hold: `mounts`, `landlock` (its ABI), `tcp_ports`, `signals`, `seccomp`;
     capabilities and new privileges are always gone. Open descriptors stay: the caller closes them.
-    The mount wall is left out where a process has threads or no user namespace.
+    The mount wall is left out where a process has threads or no user namespace; behind it the user's id is
+    `mounts.USER`.
     """
     limit(policy.limits)
     shown = (*policy.readable, *policy.executable, "/proc")  # of /proc, Landlock opens PROCESS_READ
@@ -177,11 +188,30 @@ def confine(policy: Policy) -> dict[str, Any]:
         mounts.enter(shown, policy.write, internet, policy.tmp)
     kernel.no_new_privileges()
     kernel.drop_capabilities()
-    files = restrict_files(policy, private=wall)
+    nested = policy.nested and wall
+    files = _restrict_scopes() if nested else restrict_files(policy, private=wall)
     # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
     private = wall and (not internet or bool(files.get("signals")))
-    calls = filter_calls(policy.network, private, truncation=files.get("landlock", 0) >= 3)
+    truncation = files.get("landlock", 0) >= 3
+    calls = filter_calls(policy.network, private, truncation, nested)
     return {"mounts": wall, "landlock": 0, "signals": False, **files, "seccomp": calls}
+
+
+def confine_child(policy: Policy) -> None:
+    """The last wall, in a child of a confined zygote. Raises OSError."""
+    limit(policy.limits)
+    private = False
+    if policy.mounts and policy.tmp is not None:
+        try:
+            mounts.own_temporary(policy.tmp, (*policy.read, *policy.execute, *policy.write))
+            private = True
+        except OSError:
+            private = False  # the zygote has no mount wall, and a Landlock layer instead
+    kernel.no_new_privileges()
+    kernel.drop_capabilities()
+    restrict_files(policy, private)
+    if private:
+        filter_calls(policy.network, private, truncation=landlock.abi() >= 3)
 
 
 def walls() -> dict[str, Any]:

@@ -22,6 +22,7 @@ _MOUNT_SETATTR = 442
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 _ATTRIBUTE_READ_ONLY, _ATTRIBUTE_NOSUID, _ATTRIBUTE_NODEV = 1, 2, 4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+USER = 1001  # as functions see themselves (compute.md 12.2); 0 could not be mapped again without capabilities
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -57,14 +58,14 @@ def _pivot(new_root: str, old_root: str) -> None:
     kernel.syscall(number, ctypes.c_char_p(new_root.encode()), ctypes.c_char_p(old_root.encode()))
 
 
-def _new_namespaces(network: bool) -> None:
+def _new_namespaces(more: int) -> None:
     user, group = os.getuid(), os.getgid()
-    flags = _NEW_USER | _NEW_MOUNTS | _NEW_IPC | (0 if network else _NEW_NET)
+    flags = _NEW_USER | _NEW_MOUNTS | _NEW_IPC | more
     kernel.call("unshare", ctypes.c_int(flags))
     for name, text in (
         ("setgroups", "deny"),
-        ("uid_map", f"{user} {user} 1"),
-        ("gid_map", f"{group} {group} 1"),
+        ("uid_map", f"{USER} {user} 1"),
+        ("gid_map", f"{USER} {group} 1"),
     ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
@@ -130,7 +131,7 @@ def enter(
             shown[path] = (os.path.realpath(path), is_writable)
     tmp = tmp and os.path.realpath(tmp)
     here = os.getcwd()
-    _new_namespaces(network)
+    _new_namespaces(0 if network else _NEW_NET)
     _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108
     os.mkdir("/tmp/old")  # noqa: S108
     os.mkdir("/tmp/new")  # noqa: S108
@@ -145,6 +146,26 @@ def enter(
     _pivot(".", ".")
     kernel.call("umount2", b".", ctypes.c_int(_DETACH))
     os.chdir(here if os.path.isdir(here) else "/")
+
+
+def own_temporary(tmp: str, visible: Iterable[str]) -> None:
+    """Behind a zygote's mount wall: one task's own /dev/shm, and the folder `tmp` as its own /tmp.
+
+    What is `visible` below /tmp stays so. Leaves capabilities over the new namespace: drop them.
+    Raises OSError where there is no such wall.
+    """
+    _new_namespaces(0)
+    kept = []
+    for path in visible:
+        if path.startswith("/tmp/") and os.path.exists(path):  # noqa: S108
+            kept.append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
+    _mount("tmpfs", "/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")  # noqa: S108
+    _mount(tmp, "/tmp", None, _BIND)  # noqa: S108
+    for path, descriptor in sorted(kept):
+        if not os.path.lexists(path):
+            os.makedirs(path)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, _BIND | _RECURSIVE)
+        os.close(descriptor)
 
 
 def possible(

@@ -95,6 +95,8 @@ def _start(connection: socket.socket) -> Job | None:
     begun = time.monotonic()
     (log,) = descriptors
     policy = Policy.parse(request["policy"])
+    # counted here: RLIMIT_NPROC counts all processes of a user, and none of root's
+    most = policy.limits.pop("processes", None)
     kernel.become_subreaper()
     scoped = _signal_domain()
     reader, writer = os.pipe()
@@ -111,7 +113,6 @@ def _start(connection: socket.socket) -> Job | None:
     os.close(log)
     os.close(writer)
     forked = time.monotonic()
-    most = policy.limits.get("processes") if os.getuid() == 0 else None  # root has no RLIMIT_NPROC
     status, killed = _wait(connection, child, most)
     ended = processes.end_descendants(scoped)
     _answer(

@@ -35,7 +35,7 @@ sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
 from ray_jobs.inner import kernel, processes, script, supervision, wire
-from ray_jobs.inner.confine import limit, restrict_files
+from ray_jobs.inner.confine import confine_child
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
 _TICK_MS = 1000
@@ -241,8 +241,7 @@ def _computes() -> bool:
 def _run(job: supervision.Job, zygote: Zygote) -> int:
     """The function process: behind the last wall, then the user's script."""
     os.chdir(job.directory)
-    limit(job.policy.limits)
-    restrict_files(job.policy)
+    confine_child(job.policy)
     name, *arguments = job.argv
     for module in [m for m in sys.modules if m.partition(".")[0] == "ray_jobs"]:
         del sys.modules[module]

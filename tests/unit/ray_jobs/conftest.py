@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -151,10 +152,9 @@ class Network:
             thread.join(10)
             assert not thread.is_alive()
         self.api.close()
-        for pid in pids:
-            if is_alive(pid):
-                os.kill(pid, 9)
-            wait_for(lambda pid=pid: not is_alive(pid))
+        for pid in filter(is_alive, pids):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(map(is_alive, pids)))
 
 
 def _input(identifier: str, kind: str, key: str, path: Path) -> dict[str, Any]:
