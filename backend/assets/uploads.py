@@ -4,11 +4,13 @@ Parsing, hashing and writing run in a few threads of their own, so that neither 
 of the database wait for a disk. An upload that ends badly leaves no file behind.
 """
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.to_thread
@@ -26,7 +28,7 @@ MOST_FILES = 100
 MOST_FIELDS = 10_000
 JSON_LIMIT = 4 * 1024 * 1024  # bytes of all text parts together
 WRITERS = 4
-_limiters: dict[int, anyio.CapacityLimiter] = {}
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
 
 
 class StorageFull(ApiError):
@@ -86,9 +88,7 @@ async def received(request: Request, storage: Storage, *, file_limit: int) -> As
 
 def _limiter() -> anyio.CapacityLimiter:
     """Threads for uploads of this event loop."""
-    import asyncio
-
-    return _limiters.setdefault(id(asyncio.get_running_loop()), anyio.CapacityLimiter(WRITERS))
+    return _limiters.setdefault(asyncio.get_running_loop(), anyio.CapacityLimiter(WRITERS))
 
 
 def _boundary(request: Request) -> bytes:

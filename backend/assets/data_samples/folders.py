@@ -34,6 +34,13 @@ def named_folders(fields: dict[str, object], volume: Path) -> list[Path]:
     return folders
 
 
+def _check(folder: Path, volume: Path) -> None:
+    try:
+        _check_readable(folder, volume)
+    except OSError:  # a name that no file system holds, or a folder that we may not read
+        raise SampleRefused(f"Invalid path, not found: {folder}") from None
+
+
 def _children(folder: Path, volume: Path) -> list[Path]:
     _check(folder, volume)
     children = sorted(child for child in folder.iterdir() if child.is_dir())
@@ -42,7 +49,7 @@ def _children(folder: Path, volume: Path) -> list[Path]:
     return children
 
 
-def _check(folder: Path, volume: Path) -> None:
+def _check_readable(folder: Path, volume: Path) -> None:
     root = Path(os.path.normpath(volume))
     normal = Path(os.path.normpath(folder))
     if not normal.is_absolute() or root not in normal.parents:

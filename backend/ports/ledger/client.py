@@ -1,4 +1,4 @@
-"""The ledger as this organization sees it: typed calls, one shared channel, retries only where they are safe."""
+"""The ledger as this organization sees it: typed calls, one shared channel, retries where they are safe."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

@@ -350,6 +350,7 @@ def test_samples_by_path(network: Network, tmp_path: Path, monkeypatch: pytest.M
         str(volume / "link"): f"Invalid path, {volume / 'link'} should not use symlink",
         str(volume / "none"): f"Invalid path, not found: {volume / 'none'}",
         str(volume / "many/a/data"): f"Invalid path, not a directory: {volume / 'many/a/data'}",
+        str(volume / ("x" * 300)): f"Invalid path, not found: {volume / ('x' * 300)}",
         str(volume / "empty"): f"Invalid path, empty directory: {volume / 'empty'}",
     }
     for path, reason in reasons.items():
