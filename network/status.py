@@ -15,6 +15,7 @@ from network.state import State
 
 LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
 CONTROL = "control-"
+RUNNER = "runner-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ def rows(layout: Layout, state: State) -> list[ProcessRow]:
             organization = actor.name.removeprefix(CONTROL)
             alive = psutil.pid_exists(actor.pid)
             found += [ProcessRow(loop, organization, actor.pid, alive) for loop in LOOPS]
+        elif actor.name.startswith(RUNNER):  # runner-org-1-0
+            organization = actor.name.removeprefix(RUNNER).rpartition("-")[0]
+            alive = psutil.pid_exists(actor.pid)
+            found.append(ProcessRow("runner", organization, actor.pid, alive))
     known = {row.pid for row in found}
     found += _others(report, layout, known)
     return sorted(found, key=lambda row: (row.organization or "", row.role, row.pid or 0))

@@ -107,7 +107,7 @@ def picture(curves: list[Curve], path: Path) -> Path:
     axes.set_ylabel("accuracy on its own test patients")
     axes.set_title("Two organizations, no shared data" if len(curves) == 2 else "No shared data")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path

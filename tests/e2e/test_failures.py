@@ -106,9 +106,18 @@ def test_canceled_plan_stops_its_running_task(playground: Playground) -> None:
 
 
 def test_curious_function_gets_nothing(network: RunningNetwork, playground: Playground) -> None:
-    secrets = playground.data([str(network.state), str(network.state / "settings")])
-    task = playground.task(playground.function("snoop"), secrets.inputs())
+    state = network.state
+    wanted = [
+        f"{state}/network.json",
+        f"{state}/settings/org-1.json",
+        f"{state}/settings/",
+        f"{state}/logs/",
+        f"{state}/organizations/org-1/medias/outbox/",
+        f"{state}/organizations/org-2/medias/",
+    ]
+    task = playground.task(playground.function("snoop"), playground.data(wanted).inputs())
     assert playground.run([task]).status == ComputePlanStatus.done
     found = playground.model(task)
+    assert set(found["report"]) > set(wanted)
     assert found["secrets"] == []
     assert {place: answer for place, answer in found["report"].items() if "got" in answer} == {}

@@ -87,6 +87,10 @@ def attempt(action):
         return f"refused: {error.strerror or type(error).__name__}"
 
 
+def look(path):
+    return sorted(Path(path).iterdir()) if path.endswith("/") else Path(path).read_bytes()
+
+
 def network_socket():
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
         return made.family
@@ -95,9 +99,7 @@ def network_socket():
 @tools.register
 def snoop(inputs, outputs, task_properties):
     """Everything that an honest function has no need of; the data hold the paths to try."""
-    report = {
-        path: attempt(lambda path=path: sorted(Path(path).iterdir())) for path in numbers(inputs)
-    }
+    report = {path: attempt(lambda path=path: look(path)) for path in numbers(inputs)}
     report["environment of the parent"] = attempt(
         lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes()
     )
