@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,6 +135,7 @@ class Organization:
         ):  # one that outlived a killed control plane
             psutil.Process(self.runner_pid()).kill()
         self.client.close()
+        shutil.rmtree(self.run, ignore_errors=True)
 
     def log(self, part: str) -> str:
         return (self.state / f"{self.name}-{part}.log").read_text("utf-8", "replace")
