@@ -66,8 +66,8 @@ def deploy(layout: Layout, state: State) -> None:
     ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     context = ray.get_runtime_context()
     deployment = Deployment(layout, f"{context.gcs_address} {ray.nodes()[0]['NodeID']}")
+    _start_serve(layout, state, deployment)  # first: what a user waits for
     started = _start_control(ray, layout, state, deployment)
-    _start_serve(layout, state, deployment)
     for name, health in zip(state.names, ray.get(started, timeout=START_TIMEOUT_S), strict=True):
         log.info("control_started", organization=name, loops=sorted(health))
     log.info("deployed", organizations=state.names)

@@ -88,7 +88,7 @@ def head_part(layout: Layout, state: State, variables: dict[str, str]) -> Part:
         environment=own,
         folder=layout.run,
         healthy=lambda: probes.answers(state.ports["ray-dashboard"], "/api/gcs_healthz"),
-        stop_timeout_s=15,
+        stop_timeout_s=2,  # it would wait for every process in turn; the supervisor ends its whole tree
     )
 
 

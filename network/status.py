@@ -9,12 +9,13 @@ import psutil
 
 from network import probes
 from network.layout import Layout
-from network.report import Report
+from network.report import Actor, Report
 from network.settings_files import network_of
 from network.state import State
 
 LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
 CONTROL = "control-"
+RUNNER = "runner-"
 RUNNER = "runner-"
 
 
@@ -56,17 +57,22 @@ def rows(layout: Layout, state: State) -> list[ProcessRow]:
         elif row.role != "ray-deploy":
             found.append(ProcessRow(row.role, row.organization, pid, row.healthy))
     for actor in report.actors:
-        if actor.name.startswith(CONTROL):
-            organization = actor.name.removeprefix(CONTROL)
-            alive = psutil.pid_exists(actor.pid)
-            found += [ProcessRow(loop, organization, actor.pid, alive) for loop in LOOPS]
-        elif actor.name.startswith(RUNNER):  # runner-org-1-0
-            organization = actor.name.removeprefix(RUNNER).rpartition("-")[0]
-            alive = psutil.pid_exists(actor.pid)
-            found.append(ProcessRow("runner", organization, actor.pid, alive))
+        found += _actor_rows(actor)
     known = {row.pid for row in found}
     found += _others(report, layout, known)
     return sorted(found, key=lambda row: (row.organization or "", row.role, row.pid or 0))
+
+
+def _actor_rows(actor: Actor) -> list[ProcessRow]:
+    """Rows of the actors that have names of ours: `control-org-1`, `runner-org-1-0`."""
+    alive = psutil.pid_exists(actor.pid)
+    if actor.name.startswith(CONTROL):
+        organization = actor.name.removeprefix(CONTROL)
+        return [ProcessRow(loop, organization, actor.pid, alive) for loop in LOOPS]
+    if actor.name.startswith(RUNNER):
+        organization = actor.name.removeprefix(RUNNER).rpartition("-")[0]
+        return [ProcessRow("runner", organization, actor.pid, alive)]
+    return []
 
 
 def _answers(state: State, organization: str | None) -> bool:
