@@ -154,6 +154,8 @@ def _instruction(text: str, number: int) -> _Line:
         raise DockerfileError(f"unknown instruction: {name[:40]}", number)
     if not rest:
         raise DockerfileError(f"{name} requires at least one argument", number)
+    if name in ("ADD", "COPY", "RUN") and _HEREDOC.search(rest):
+        raise DockerfileError("heredocs (<<) are not supported in embedded mode", number)
     return _Line(number, name, rest)
 
 
@@ -265,15 +267,11 @@ class _Reader:
             ):
                 raise DockerfileError("RUN --mount of this type is not supported", line.number)
             text = text[found.end() :]
-        if _HEREDOC.search(text):
-            raise DockerfileError("heredocs (<<) are not supported in embedded mode", line.number)
         words = _json_words(text)
         self.steps.append(Run(line.text, tuple(words) if words else text))
 
     def _copy(self, line: _Line, *, unpack: bool = False) -> None:
         text, mode = self._copy_flags(line)
-        if _HEREDOC.search(text):
-            raise DockerfileError("heredocs (<<) are not supported in embedded mode", line.number)
         words = _json_words(text)
         if words is None:
             words = [self._expand(word) for word in split_words(text)]

@@ -42,6 +42,10 @@ class ImagePaths:
                 position += 2
                 fresh = False
                 continue
+            if fresh and text.startswith("//", position):
+                out.append("//")
+                position, fresh = position + 2, False
+                continue
             if character == "/" and (fresh or text[:position].endswith("file://")):
                 end = self._end(text, position)
                 path = text[position:end]
@@ -67,7 +71,7 @@ class ImagePaths:
         return min(end, len(text))
 
     def _mapped(self, path: str, before: str, quoted: bool) -> str:
-        if path.startswith("//") or (quoted and _PATTERNS.search(before)):
+        if quoted and _PATTERNS.search(before):
             return path
         if path == "/":
             return f"{self._root}/" if re.search(r"(?:^|[\s;&(])cd\s+$", before) else path

@@ -149,6 +149,7 @@ class ImageStore:
                             version=interpreter.version,
                             executable=interpreter.executable,
                         )
+                        (scratch / folder / "pyvenv.cfg").chmod(0o444)
                 unpacker.seal()
                 scratch.rename(target)
             except BaseException:

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_workshop(media: Path, tmp_path: Path) -> Callable[..., Workshop]:
     def make(timeout_s: float = 120) -> Workshop:
         builder = EmbeddedBuilder(media, run_environment=RUN_ENVIRONMENT, timeout_s=timeout_s)
-        folder = tmp_path / f"workshop-{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="workshop-", dir=tmp_path))
         return Workshop(media, folder, builder)
 
     return make
