@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import structlog
 from google.protobuf.message import Message
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -38,6 +39,8 @@ WAITING_LIMIT = 4_096
 PATIENCE_S = 8.0
 """How long a request waits for this process to become the channel's writer."""
 FENCED = "SR001"
+_RACE = (psycopg2.errors.UniqueViolation, psycopg2.errors.DeadlockDetected)
+"""Another channel's writer was first: decided anew, the rule sees what it took and says so."""
 
 
 @dataclass(slots=True)
@@ -149,7 +152,7 @@ class Writer:
         return group
 
     # ------------------------------------------------------------------ a group
-    def _handle(self, group: list[Job]) -> None:
+    def _handle(self, group: list[Job], *, again: bool = False) -> None:
         batch = Batch(self._known.channel)
         outcomes: list[tuple[Job, Outcome]] = []
         try:
@@ -163,6 +166,8 @@ class Writer:
                 self._abdicate()
             elif is_lost(error):
                 self._recover(group, outcomes, batch)
+            elif isinstance(error, _RACE) and len(group) == 1 and not again:
+                self._handle(group, again=True)
             else:
                 self._replay(group, error)
         except Exception as error:  # a fault of ours must not end the channel's writer

@@ -1,10 +1,12 @@
 """Reads of events: pages, and the batches of a stream that lags behind (orchestrator.md 9.3, 9.4)."""
 
-from datetime import UTC
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import pages
 from orchestrator.database import Pool
-from orchestrator.errors import UnknownEvent
+from orchestrator.errors import Malformed, UnknownEvent
 from orchestrator.events import COLUMNS, FROM, from_row
 from orchestrator.identity import Caller
 from orchestrator.validation import is_key
@@ -32,10 +34,8 @@ def events(
             ("e.event_kind = %s", [wanted.event_kind]) if wanted.event_kind else None,
             ("e.reason = %s", [reason.replace("\x00", "\ufffd")]) if reason is not None else None,
             ("false", []) if metadata else None,  # no event has any other entry
-            ("e.moment >= %s", [wanted.start.ToDatetime(UTC)])
-            if wanted.HasField("start")
-            else None,
-            ("e.moment <= %s", [wanted.end.ToDatetime(UTC)]) if wanted.HasField("end") else None,
+            ("e.moment >= %s", [_moment(wanted.start)]) if wanted.HasField("start") else None,
+            ("e.moment <= %s", [_moment(wanted.end)]) if wanted.HasField("end") else None,
         ]
     )
     with pool.cursor() as cursor:
@@ -47,6 +47,14 @@ def events(
         rows = cursor.fetchall()
     found, following = pages.cut(rows, asked, from_row, lambda row: str(row[0]))
     return event_pb2.QueryEventsResponse(events=found, next_page_token=following)
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    """A filter's date; what lies outside the calendar is refused."""
+    try:
+        return stamp.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise Malformed("invalid timestamp in filter") from None
 
 
 def position(pool: Pool, caller: Caller, event: str) -> int:

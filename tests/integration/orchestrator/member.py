@@ -34,7 +34,7 @@ class Member:
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
         ]
-        self._channel = grpc.insecure_channel(address, options=options)
+        self.channel: Any = grpc.insecure_channel(address, options=options)
         self.metadata = (("mspid", organization), ("channel", channel))
         self.organization = organization
 
@@ -47,12 +47,12 @@ class Member:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._channel.close()
+        self.channel.close()
 
     def call(self, rpc: str, request: Message, *, metadata: Any = None, wait: bool = False) -> Any:
         service, method = METHODS[rpc]
         answer = GetMessageClass(method.output_type)
-        send = self._channel.unary_unary(
+        send = self.channel.unary_unary(
             f"/{service}/{method.name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=answer.FromString,
@@ -62,7 +62,7 @@ class Member:
 
     def subscribe(self, after: str = "") -> Any:
         """The stream; `cancel()` ends it."""
-        send = self._channel.unary_stream(
+        send = self.channel.unary_stream(
             "/orchestrator.EventService/SubscribeToEvents",
             request_serializer=event_pb2.SubscribeToEventsParam.SerializeToString,
             response_deserializer=event_pb2.Event.FromString,

@@ -1,0 +1,190 @@
+"""Death at any point: restart, take-over, fence, lost connections (rules 7, 8)."""
+
+import threading
+import time
+from pathlib import Path
+from queue import Empty
+
+import grpc
+import psycopg2
+import pytest
+from structlog.testing import capture_logs
+
+from orchestrator import __main__ as command
+from orchestrator.database import connect
+from orchestrator.lease import LEASE_S, Lease
+from orchestrator.server import Server
+from protos.orchestrator import computetask_pb2 as t
+from tests.integration.orchestrator.member import Member
+from tests.integration.orchestrator.process import ledger
+from tests.unit.orchestrator import requests as r
+
+TAKE_OVER_S = 5.0
+Connection = psycopg2.extensions.connection
+
+
+def test_sigterm_ends_streams_cleanly_within_two_seconds(database_url: str, tmp_path: Path) -> None:
+    with ledger(database_url, tmp_path) as process, Member(process.address) as a:
+        streams = [a.join().subscribe(), *(a.subscribe() for _ in range(4))]
+        for stream in streams:
+            assert next(stream).asset_key == "a"
+        assert process.terminate(2.0) == 0
+        for stream in streams:
+            assert list(stream) == []
+            assert stream.code() is grpc.StatusCode.OK
+
+
+def test_settings_that_cannot_be_used_end_the_process_with_their_reason(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORCHESTRATOR_DATABASE_URL", raising=False)
+    monkeypatch.setattr(command, "_log_as_json", lambda: None)
+    bad, none = tmp_path / "bad.yaml", tmp_path / "none.yaml"
+    bad.write_text("channels: [a]")
+    database = ["--database", database_url]
+    with capture_logs() as logs:
+        codes = [
+            command.main(["--channels", str(bad)]),
+            command.main(["--channels", str(bad), *database]),
+            command.main(["--channels", str(none), *database]),
+        ]
+    assert codes == [2, 2, 2]
+    reasons = [line["reason"] for line in logs]
+    assert "ORCHESTRATOR_DATABASE_URL" in reasons[0]
+    assert "no mapping" in reasons[1]
+    assert "none.yaml" in reasons[2]
+
+
+def test_killed_ledger_goes_on_where_it_was(database_url: str, tmp_path: Path) -> None:
+    with ledger(database_url, tmp_path) as process, Member(process.address) as a:
+        a.join()
+        plan, function = a.plan(), a.function()
+        first = r.new_task(plan, function, worker="a")
+        second = r.new_task(plan, function, r.parent(first.key), worker="a")
+        a.register(first, second)
+        a.act(first.key, t.TASK_ACTION_EXECUTING)
+        before = a.events(8)
+        process.kill()
+    with ledger(database_url, tmp_path) as process, Member(process.address) as a:
+        a.act(first.key, t.TASK_ACTION_DONE)  # waits for the lease of the dead one to end
+        assert a.task(second.key).status == t.STATUS_WAITING_FOR_EXECUTOR_SLOT
+        after = a.events(10)
+        assert after[:8] == before
+        assert [event.asset_key for event in after[8:]] == [first.key, second.key]
+
+
+def test_second_server_takes_over_when_the_first_is_killed(
+    database_url: str, tmp_path: Path
+) -> None:
+    channels = {"mychannel": ["a", "b"]}
+    with ledger(database_url, tmp_path) as process:
+        second = Server(database_url, channels)
+        second.start()
+        try:
+            with Member(process.address) as one, Member(second.address) as two:
+                one.join()
+                stream = two.subscribe()
+                assert next(stream).asset_key == "a"
+                plan = one.plan()
+                assert next(stream).asset_key == plan  # told by the other process
+                process.kill()
+                killed = time.monotonic()
+                taken = two.plan()
+                assert time.monotonic() - killed < TAKE_OVER_S
+                assert next(stream).asset_key == taken
+                stream.cancel()
+        finally:
+            second.stop()
+
+
+def test_standby_answers_unavailable_and_takes_over_at_once_after_a_clean_stop(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.writer.PATIENCE_S", 0.3)
+    channels = {"mychannel": ["a"]}
+    first, second = Server(database_url, channels), Server(database_url, channels)
+    first.start()
+    with Member(first.address) as one:
+        one.join()
+        second.start()
+        with Member(second.address) as two:
+            with pytest.raises(grpc.RpcError) as refusal:
+                two.plan()
+            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+            first.stop()
+            deadline = time.monotonic() + LEASE_S
+            while True:
+                try:
+                    plan = two.plan()
+                    break
+                except grpc.RpcError:
+                    assert time.monotonic() < deadline
+            assert two.events(2)[-1].asset_key == plan
+    second.stop()
+
+
+def test_writer_that_lost_its_channel_cannot_commit(a: Member, database: Connection) -> None:
+    plan = a.plan()
+    with database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE channel_head SET epoch = epoch + 1, holder = 'other',"
+            " expires = clock_timestamp() + interval '1.5 s' WHERE channel = 'mychannel'"
+        )
+    try:
+        a.plan()
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017
+    with database.cursor() as cursor:
+        cursor.execute("SELECT position, epoch FROM channel_head WHERE channel = 'mychannel'")
+        position, epoch = cursor.fetchone() or (0, 0)
+    assert (position, epoch) in [(3, 2), (4, 3)]  # refused, or carried out under the next epoch
+    assert plan
+
+
+def test_an_earlier_epoch_is_refused_by_the_database(server: Server, database_url: str) -> None:
+    connection = connect(database_url, "test")
+    with connection.cursor() as cursor:
+        old, new = Lease("third", "x"), Lease("third", "x")
+        assert old.acquire(cursor)
+        assert new.acquire(cursor)
+        assert not Lease("third", "y").acquire(cursor)
+        assert not old.renew(cursor)
+        with pytest.raises(psycopg2.Error) as fenced:
+            cursor.execute("SELECT ledger_fence('third', %s, 5, interval '1 s')", (old.epoch,))
+        assert fenced.value.pgcode == "SR001"
+        new.release(cursor)
+        assert Lease("third", "y").acquire(cursor)
+    connection.close()
+
+
+def test_lost_database_connections_lose_no_call(a: Member, database: Connection) -> None:
+    """Every connection of the ledger is cut again and again while it writes and reads."""
+    stop = threading.Event()
+
+    def cut() -> None:
+        with database.cursor() as cursor:
+            while not stop.wait(0.1):
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                    " current_database() AND application_name LIKE 'ledger-%' AND pid <> pg_backend_pid()"
+                )
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    stream = a.subscribe()
+    plans = [a.plan() for _ in range(200)]
+    stop.set()
+    cutter.join()
+    told = [next(stream).asset_key for _ in range(202)]
+    stream.cancel()
+    assert told[2:] == plans
+
+
+def test_cut_stream_of_logs_says_what_happened(database_url: str, tmp_path: Path) -> None:
+    with ledger(database_url, tmp_path, LOG_LEVEL="INFO") as process:
+        led = {process.wait_for("channel_led")["channel"] for _ in range(2)}
+        assert led == {"mychannel", "yourchannel"}
+        assert process.terminate(2.0) == 0
+        assert process.wait_for("ledger_stopped")["address"] == process.address
+        with pytest.raises(Empty):
+            process.log.get(timeout=0.05)
