@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.assets.models import events as models_of_the_ledger
 from backend.assets.tasks.states import FINAL, TaskStatus
 from backend.engine.compute import decisions
 from backend.engine.compute.decisions import Answer, back_off_s
@@ -119,11 +120,16 @@ class Reporter:
         self._done(entry, ledger)
 
     def _register_models(self, entry: Entry, ledger: ChannelLedger) -> None:
-        models = [self._new_model(entry, model) for model in entry.accepted.models]
-        first = entry.accepted.models[0]
-        known = self._step(entry, ledger, lambda: ledger.register_models(models))
-        if known and ledger.model(str(first.key)).address.checksum not in ("", first.checksum):
+        """All models in one call; their rows are ours before DONE makes other organizations ask for them."""
+        new = [self._new_model(entry, model) for model in entry.accepted.models]
+        models: list[model_pb2.Model] = []
+        if self._step(entry, ledger, lambda: models.extend(ledger.register_models(new))):
+            models = [ledger.model(model.key) for model in new]
+        sent = {str(model.key): model.checksum for model in entry.accepted.models}
+        if any(m.address.checksum not in ("", sent[m.key]) for m in models):
             raise Broken("the ledger has another model under this key")
+        with self._database.transaction(durable=False) as session:
+            models_of_the_ledger.register(session, entry.channel, models)
 
     def _new_model(self, entry: Entry, model: AcceptedModel) -> model_pb2.NewModel:
         return model_pb2.NewModel(

@@ -178,12 +178,16 @@ class World:
         for thread in self.threads:
             thread.start()
 
-    def stop(self) -> None:
+    def halt(self) -> None:
+        """End the loops; the ledger, the service and the reporter stay."""
         self.stopping.set()
         for topic in ("new", "chore"):
             self.wakeups.signal(topic).fire()
         for thread in self.threads:
             thread.join(15)
+
+    def stop(self) -> None:
+        self.halt()
         self.preparation.close()
         self.wakeups.close()
         self.connection.close()

@@ -179,6 +179,24 @@ def test_a_crash_at_any_call_of_the_report_is_resumed_from_the_outbox(
     assert (world.count("performance"), world.count("model")) == (1, 1)
 
 
+@pytest.mark.parametrize("lost", ["register_models", "apply_task_action"])
+def test_models_are_readable_here_before_the_ledger_calls_their_task_done(
+    world: World, lost: str
+) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    result = world.result(world.lease(session))
+    world.halt()  # no event reaches the rows any more: another organization's bridge may be faster
+    world.breaking.call, world.breaking.after = lost, lost == "register_models"
+    with pytest.raises(Crash):
+        world.give(session, result)
+    if lost == "register_models":
+        world.expire()
+        assert world.reporter.resume() is True
+    assert world.count("model") == 1
+    assert world.row_status(task) != "STATUS_DONE"
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_at_the_failure_report_is_resumed(world: World, after: bool) -> None:
     task = world.task(world.plan(), world.function())
