@@ -7,7 +7,6 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from backend import tables
 from backend.access.organizations.membership import Membership
 from backend.access.organizations.routes import router as organizations
 from backend.access.tokens.routes import router as tokens
@@ -107,5 +106,5 @@ def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untype
 
 def start(node: Node) -> None:
     """What every process of an organization needs before it serves: the schema and the accounts."""
-    prepare(node.database, tables.metadata)
+    prepare(node.database)
     provision(node)

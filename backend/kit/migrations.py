@@ -1,14 +1,27 @@
 """Bring a database to the schema of this version; safe to call from every process at start."""
 
-from sqlalchemy import MetaData, text
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
 
 from backend.kit.database import Database
 
 _LOCK = 0x5B57A  # one number for all databases: an advisory lock belongs to one database
+SCRIPTS = Path(__file__).parents[1] / "migrations"
 
 
-def prepare(database: Database, metadata: MetaData) -> None:
-    """Create what is missing, one process at a time (others wait for the lock, then find all there)."""
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration for `backend/migrations` on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def prepare(database: Database) -> None:
+    """Run what is missing, one process at a time: the others wait for the lock, then find all there."""
     with database.engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        metadata.create_all(connection)
+        command.upgrade(configuration(connection), "head")

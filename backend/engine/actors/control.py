@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from backend import tables
 from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
@@ -86,7 +85,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Bring the schema up, then start every loop."""
-        prepare(self._node.database, tables.metadata)
+        prepare(self._node.database)
         self._wakeups.listen()
         self._threads = self._build()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)

@@ -17,7 +17,7 @@ Tell = Callable[..., Applied]
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     built = Database(database_url, size=4)
-    prepare(built, tables.metadata)
+    prepare(built)
     yield built
     built.dispose()
 

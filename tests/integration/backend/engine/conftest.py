@@ -8,7 +8,6 @@ import psycopg2
 import pytest
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
-from backend import tables
 from backend.kit.database import Database
 from backend.kit.migrations import prepare
 from tests.integration.backend.engine.world import World
@@ -17,7 +16,7 @@ from tests.integration.backend.engine.world import World
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url, size=8)
-    prepare(database, tables.metadata)
+    prepare(database)
     yield database
     database.dispose()
 

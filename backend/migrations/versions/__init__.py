@@ -1,0 +1,1 @@
+"""One file a migration; `python -m backend.migrations.draft` writes the next."""
