@@ -1,6 +1,6 @@
 """The ledger's own figures (`python -m bench.ledger [URL]`): registration, release, the life of a chain.
 
-The server is a process of its own on a fresh database of the given PostgreSQL; without a URL, on the bundled one.
+The server is a process of its own on a fresh database of the PostgreSQL at URL, or of the bundled one.
 """
 
 import hashlib

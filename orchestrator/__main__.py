@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+import sqlalchemy.exc
 import structlog
 from pydantic import ValidationError
 
@@ -20,7 +22,10 @@ log = structlog.get_logger("orchestrator")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. 0 after a clean end, 2 for settings that cannot be used."""
+    """Serve until SIGTERM or SIGINT.
+
+    Returns 0 after a clean end, 1 when it cannot start (database or port), 2 for settings that cannot be used.
+    """
     _log_as_json()
     try:
         settings = _settings(arguments)
@@ -41,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings.LISTEN,
         replay_batch=settings.REPLAY_EVENTS_BATCH_SIZE,
     )
-    server.start()
+    try:
+        server.start()
+    except (sqlalchemy.exc.OperationalError, psycopg2.OperationalError, RuntimeError) as error:
+        log.error("ledger_not_started", reason=str(error))
+        return 1
     ended.wait()
     server.stop()
     return 0

@@ -1,5 +1,6 @@
 """Death at any point: restart, take-over, fence, lost connections (rules 7, 8)."""
 
+import signal
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from orchestrator.lease import LEASE_S, Lease
 from orchestrator.server import Server
 from protos.orchestrator import computetask_pb2 as t
 from tests.integration.orchestrator.member import Member
-from tests.integration.orchestrator.process import ledger
+from tests.integration.orchestrator.process import CHANNELS, ledger
 from tests.unit.orchestrator import requests as r
 
 TAKE_OVER_S = 5.0
@@ -53,6 +54,26 @@ def test_settings_that_cannot_be_used_end_the_process_with_their_reason(
     assert "ORCHESTRATOR_DATABASE_URL" in reasons[0]
     assert "no mapping" in reasons[1]
     assert "none.yaml" in reasons[2]
+
+
+def test_unreachable_database_or_taken_port_is_said_in_one_line(
+    server: Server, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_log_as_json", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    channels = tmp_path / "channels.yaml"
+    channels.write_text(CHANNELS, encoding="utf-8")
+    given = ["--channels", str(channels), "--database"]
+    nowhere = "postgresql://nobody:secret-word@127.0.0.1:1/none"
+    with capture_logs() as logs:
+        codes = [
+            command.main([*given, nowhere, "--listen", "127.0.0.1:0"]),
+            command.main([*given, database_url, "--listen", server.address]),
+        ]
+    assert codes == [1, 1]
+    reasons = [line["reason"] for line in logs if line["event"] == "ledger_not_started"]
+    assert len(reasons) == 2
+    assert "secret-word" not in str(logs)
 
 
 def test_killed_ledger_goes_on_where_it_was(database_url: str, tmp_path: Path) -> None:
