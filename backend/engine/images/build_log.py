@@ -9,7 +9,10 @@ _LONGEST_LINE = 64 << 10
 
 
 class BuildLog:
-    """Append-only text file. `hide(path, shown)` makes later output show image paths."""
+    """Append-only text file, UTF-8 whatever programs write.
+
+    `hide(path, shown)` makes later output show image paths.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,4 +68,4 @@ class BuildLog:
     def _clean(self, line: bytes) -> bytes:
         for path, shown in self._hidden:
             line = line.replace(path, shown)
-        return line
+        return line.decode("utf-8", "replace").encode()

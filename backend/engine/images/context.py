@@ -184,7 +184,7 @@ def _ignore_rules(path: Path) -> list[tuple[re.Pattern[str], bool]]:
 def _ignore_pattern(pattern: str) -> str:
     """`**` stands for any number of folders; the rest matches within one name."""
     out: list[str] = []
-    parts = pattern.split("/")
+    parts = re.sub(r"\*\*(/\*\*)+", "**", pattern).split("/")
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         if part == "**":
@@ -197,7 +197,7 @@ def _ignore_pattern(pattern: str) -> str:
 def _segment(pattern: str) -> str:
     """One name of a wildcard path as a regular expression; `*` and `?` never match a slash."""
     translated = fnmatch.translate(pattern.replace("[^", "[!"))
-    inner = re.sub(r"^\(\?s:(.*)\)\\Z$", r"\1", translated)
+    inner = re.sub(r"^\(\?s:(.*)\)\\[Zz]$", r"\1", translated)
     return f"(?s:{inner.replace('.*', '[^/]*')})"
 
 

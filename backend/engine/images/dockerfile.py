@@ -18,7 +18,8 @@ _IGNORED = frozenset(
 )
 _HEREDOC = re.compile(r"(?<!<)<<-?\s*[\"']?[A-Za-z_]")
 _REMOTE = re.compile(r"^(https?|ftp|git|ssh)://|^git@|\.git(#|$)", re.IGNORECASE)
-_LIMIT = 1_000_000  # characters; a Dockerfile is small
+_LIMIT = 256 << 10  # characters; a Dockerfile is small
+_MOST_EXPANDED = 16 << 20  # characters of all words: `ENV A=$A$A` doubles
 
 
 class DockerfileError(ValueError):
@@ -116,6 +117,8 @@ def read_dockerfile(text: str) -> Dockerfile:
             reader.take(line)
         except (WordError, BaseError) as error:
             raise DockerfileError(str(error), line.number) from None
+        except RecursionError:
+            raise DockerfileError("variables are nested too deeply", line.number) from None
     return reader.result()
 
 
@@ -172,6 +175,7 @@ class _Reader:
     workdir: str = "/"
     steps: list[Step] = field(default_factory=list)
     entrypoint: tuple[str, ...] = ()
+    expanded: int = 0
 
     KNOWN = _IGNORED | frozenset(
         ("ADD", "ARG", "COPY", "ENTRYPOINT", "ENV", "FROM", "ONBUILD", "RUN", "WORKDIR")
@@ -199,8 +203,12 @@ class _Reader:
     def _variables(self) -> dict[str, str]:
         return {**self.arguments, **self.environment}
 
-    def _expand(self, word: str) -> str:
-        return expand(word, self._variables())
+    def _expand(self, word: str, *, keep_quotes: bool = False) -> str:
+        value = expand(word, self._variables(), keep_quotes=keep_quotes)
+        self.expanded += len(value)
+        if self.expanded > _MOST_EXPANDED:
+            raise WordError("the variables grow too large")
+        return value
 
     def _from(self, line: _Line) -> None:
         if self.base is not None:
@@ -276,7 +284,7 @@ class _Reader:
         if words is None:
             words = [self._expand(word) for word in split_words(text)]
         else:
-            words = [expand(word, self._variables(), keep_quotes=True) for word in words]
+            words = [self._expand(word, keep_quotes=True) for word in words]
         if len(words) < 2:
             raise DockerfileError(
                 f"{line.name} requires at least two arguments: sources and a target", line.number

@@ -162,10 +162,12 @@ class EmbeddedBuilder:
         return self._store.add_manifest(manifest.content, manifest.digest)
 
     def _forget_dead_builds(self) -> None:
-        for folder in (self._root / "builds").iterdir():
-            owner = folder.name.partition("-")[0]
-            if not (owner.isdigit() and Path("/proc", owner).exists()):
-                remove_tree(folder)
+        """What processes that are no more left behind; names begin with their process ids."""
+        for name in ("builds", "scratch"):
+            for path in (self._root / name).iterdir():
+                owner = path.name.partition("-")[0]
+                if owner.isdigit() and not Path("/proc", owner).exists():
+                    remove_tree(path)
 
 
 def _read(context: Path) -> Dockerfile:

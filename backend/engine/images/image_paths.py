@@ -13,7 +13,8 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc")
 _KERNEL = ("/dev", "/proc", "/sys")
 _ENDS = frozenset(" \t\n'\"`;|&<>()$:,=")
 _SEPARATORS = frozenset(" \t\n`;|&<>(),:=[{")
-_PATTERNS = re.compile(r"(?:^|[;|&\s(])(?:sed|awk|gawk|perl|grep|egrep|tr)\s[^;|&\n]*$")
+_OPERATORS = frozenset(";|&\n(")
+_PATTERN_PROGRAMS = frozenset(("sed", "awk", "gawk", "perl", "grep", "egrep", "tr"))
 
 
 class ImagePaths:
@@ -34,7 +35,7 @@ class ImagePaths:
         (`$HOME/x`, `https://…`, `s/a/b/`), and patterns of sed, awk, perl, grep in quotes, stay.
         """
         out: list[str] = []
-        quote, fresh, position = "", True, 0
+        quote, fresh, position, command = "", True, 0, 0
         while position < len(text):
             character = text[position]
             if character == "\\":
@@ -46,10 +47,13 @@ class ImagePaths:
                 out.append("//")
                 position, fresh = position + 2, False
                 continue
-            if character == "/" and (fresh or text[:position].endswith("file://")):
+            if character == "/" and (fresh or text.endswith("file://", 0, position)):
                 end = self._end(text, position)
-                path = text[position:end]
-                out.append(self._mapped(path, text[:position], bool(quote)))
+                before = text[command : min(position, command + 64)].split()
+                if text[position:end] == "/":
+                    last = text[max(0, position - 64) : position].split()[-1:]
+                    before = [*before, *last]
+                out.append(self._mapped(text[position:end], before, bool(quote)))
                 position, fresh = end, False
                 continue
             if character in "'\"":
@@ -59,6 +63,8 @@ class ImagePaths:
                     quote = character
             else:
                 fresh = character in _SEPARATORS
+                if character in _OPERATORS and not quote:
+                    command = position + 1
             out.append(character)
             position += 1
         return "".join(out)
@@ -70,11 +76,14 @@ class ImagePaths:
             end += 2 if text[end] == "\\" else 1
         return min(end, len(text))
 
-    def _mapped(self, path: str, before: str, quoted: bool) -> str:
-        if quoted and _PATTERNS.search(before):
+    def _mapped(self, path: str, before: list[str], quoted: bool) -> str:
+        """`before`: the first words of the command that the path stands in, for `/` the last one too."""
+        if quoted and not _PATTERN_PROGRAMS.isdisjoint(before):
             return path
         if path == "/":
-            return f"{self._root}/" if re.search(r"(?:^|[\s;&(])cd\s+$", before) else path
+            last = before[-1] if before else ""
+            division = quoted or last.endswith(")") or last.lstrip("$(").isdigit()
+            return path if division else f"{self._root}/"
         return path if self._of_system(path) else self._root + path
 
     def _of_system(self, path: str) -> bool:

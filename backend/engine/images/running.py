@@ -167,7 +167,7 @@ class Runner:
         if not sources:
             return
         listed = self._processes.tmp / f"compile-{number}"
-        listed.write_text("\n".join(sources) + "\n")
+        listed.write_bytes(os.fsencode("\n".join(sources) + "\n"))
         root = str(self._tree.root)
         options = ["-q", "-q", "-s", root, "-p", "/", "--invalidation-mode", "unchecked-hash"]
         command = [self._interpreter.executable, "-I", "-S", "-m", "compileall", *options]

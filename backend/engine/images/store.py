@@ -94,7 +94,7 @@ class ImageStore:
 
     def scratch_path(self) -> Path:
         """A fresh name on the store's own file system."""
-        return self._root / "scratch" / uuid.uuid4().hex
+        return self._root / "scratch" / f"{os.getpid()}-{uuid.uuid4().hex}"
 
     def materialize(self, manifest: Manifest) -> dict[str, Any]:
         """Unpack what is not unpacked yet and return the Environment that a lease carries.

@@ -82,7 +82,8 @@ class BuildTree:
                 path.unlink()
             elif name.endswith(".py"):
                 repair_editable(path, str(self.root))
-                sources.append(str(path))
+                if name.isprintable():  # compileall reads a list of lines in UTF-8
+                    sources.append(str(path))
             else:
                 repair_script(path, str(self.root), self._interpreter.executable)
         return sources

@@ -66,7 +66,7 @@ class Unpacker:
         self._plain = plain
         self._folders: set[str] = {""}
         self._links: set[str] = set()
-        self.environments: set[str] = set()  # folders with a pyvenv.cfg, relative to the root
+        self._environments: set[str] = set()
 
     def lay(self, layer: Path) -> None:
         """Raises BadImage as `entries` does."""
@@ -90,7 +90,7 @@ class Unpacker:
                 self._clear(entry.name)
                 self._write(path, archive, entry)
                 if base == "pyvenv.cfg":
-                    self.environments.add(folder)
+                    self._environments.add(folder)
 
     def _write(self, path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
         mode = 0o755 if entry.mode & 0o100 else 0o644
@@ -119,7 +119,7 @@ class Unpacker:
     def _clear(self, name: str) -> None:
         path = self._root / name
         if path.is_dir() and not path.is_symlink():
-            self._forget(name)
+            self._folders = {""}
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -129,13 +129,11 @@ class Unpacker:
             raise BadImage("a layer deletes nothing that has a name")
         name = posixpath.join(folder, base)
         self._clear(name)
-        if base == "pyvenv.cfg":
-            self.environments.discard(folder)
 
-    def _forget(self, name: str) -> None:
-        below = name + "/"
-        self._folders = {f for f in self._folders if f != name and not f.startswith(below)}
-        self.environments = {e for e in self.environments if e != name and not e.startswith(below)}
+    @property
+    def environments(self) -> list[str]:
+        """Folders with a pyvenv.cfg, relative to the root."""
+        return [e for e in sorted(self._environments) if (self._root / e / "pyvenv.cfg").is_file()]
 
     def check_links(self) -> None:
         """Refuse links that lead out over other links, which no look at one name can see.
@@ -151,8 +149,8 @@ class Unpacker:
 
     def seal(self) -> None:
         """Take the write permission from every folder: the last step, `remove_tree` undoes it."""
-        for folder in self._folders:
-            (self._root / folder).chmod(0o555)
+        for folder, _, _ in os.walk(self._root):
+            os.chmod(folder, 0o555)  # noqa: PTH101, S103
 
 
 def remove_tree(folder: Path) -> None:

@@ -7,6 +7,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BRACED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*|[0-9])(?P<operator>:?[-+?])?", re.ASCII)
 
 
+_LONGEST = 128 << 10  # what one variable or argument of a process may hold
+
+
 class WordError(ValueError):
     """A word cannot be read: an unfinished quote, an unknown `${…}` form."""
 
@@ -58,6 +61,7 @@ class _Expansion:
         self._keep = keep_quotes
         self._at = 0
         self._out: list[str] = []
+        self._length = 0
 
     def result(self) -> str:
         while self._at < len(self._text):
@@ -69,11 +73,17 @@ class _Expansion:
             elif character == "\\":
                 self._escaped("")
             elif character == "$":
-                self._out.append(self._variable())
+                self._insert(self._variable())
             else:
                 self._out.append(character)
                 self._at += 1
         return "".join(self._out)
+
+    def _insert(self, value: str) -> None:
+        self._out.append(value)
+        self._length += len(value)
+        if self._length > _LONGEST:
+            raise WordError("a value is too long")
 
     def _mark(self, quote: str) -> None:
         if self._keep:
@@ -100,7 +110,7 @@ class _Expansion:
             if character == "\\":
                 self._escaped('"$\\')
             elif character == "$":
-                self._out.append(self._variable())
+                self._insert(self._variable())
             else:
                 self._out.append(character)
                 self._at += 1

@@ -1,5 +1,6 @@
 """Which paths of a RUN's text lie below the function's root."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from backend.engine.images.image_paths import ImagePaths
         ("python -c 'open(\"/x\")'", "python -c 'open(\"R/x\")'"),
         ("python -c 'print(1 / 2)'", "python -c 'print(1 / 2)'"),
         ("/bin/sh -c 'ls /proc/self /sys'", "/bin/sh -c 'ls /proc/self /sys'"),
-        ("cd / && ls", "cd R/ && ls"),
+        ("cd / && ls -l /", "cd R/ && ls -l R/"),
+        ("expr 4 / 2; echo $((4 / 2))", "expr 4 / 2; echo $((4 / 2))"),
         ("cat /etc/passwd", "cat /etc/passwd"),
         ("/usr/local/bin/own", "R/usr/local/bin/own"),
     ],
@@ -42,3 +44,10 @@ def test_a_place_never_leaves_the_root(tmp_path: Path) -> None:
     paths = ImagePaths(tmp_path)
     assert paths.place("/../../etc") == f"{tmp_path}/etc"
     assert paths.place("/") == str(tmp_path)
+
+
+def test_a_long_hostile_text_takes_no_long_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    ImagePaths(tmp_path).text("sed '" + " /a" * 80_000 + "'")
+    ImagePaths(tmp_path).text("cd " + " " * 200_000 + "/ file:" + "/" * 100_000)
+    assert time.monotonic() - began < 10
