@@ -30,7 +30,7 @@ class Session:
         """Read the file; names that this version doesn't know are passed over.
 
         Raises:
-            OSError, ValueError, TypeError: unreadable, not JSON, or something is missing.
+            OSError, ValueError, TypeError, KeyError: unreadable, not JSON, or something is missing.
         """
         value: dict[str, Any] = json.loads(path.read_text("utf-8"))
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}

@@ -92,7 +92,7 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Sta
                 os.path.realpath(environment.root),
                 str(environment.base_prefix),
             ],
-            "write": [str(folders.root), str(folders.out), str(folders.tmp)],
+            "write": [str(folders.write)],  # one mount: files can be renamed from tmp to out
             "network": "none",
             "limits": session.limits,
             "mounts": session.mount_wall,

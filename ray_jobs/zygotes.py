@@ -30,6 +30,7 @@ from ray_jobs.session import Session
 
 _INNER = Path(__file__).with_name("inner")
 _START_S = 120.0
+_NAMED_MS = 10_000
 _REFUSED_S = 60.0  # before a zygote that failed is tried again
 _LONGEST_SOCKET_PATH = 107
 log = logging.getLogger(__name__)
@@ -172,8 +173,8 @@ class Zygotes:
         assert process.stdin is not None
         with process.stdin as pipe:
             pipe.write(json.dumps(configuration).encode())
-        threading.Thread(target=process.wait, name=f"zygote-{name}", daemon=True).start()
-        state = {"pid": process.pid, "start": _start_time(process.pid), "token": token}
+        pid = _final_pid(process)
+        state = {"pid": pid, "start": _start_time(pid), "token": token}
         fresh = self._folder / f"{name}.new"
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
@@ -205,7 +206,7 @@ class Zygotes:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=errors,
+                stdout=subprocess.PIPE,
                 stderr=errors,
                 env={},
                 cwd="/",
@@ -230,6 +231,22 @@ class Zygotes:
             with contextlib.suppress(OSError, ValueError):
                 self._connection(name, {"kind": "retire"}).close()
             self._forget(name)
+
+
+def _final_pid(process: subprocess.Popen[bytes]) -> int:
+    """The zygote's process: in a process namespace of its own, it is a child that the command names."""
+    assert process.stdout is not None
+    with process.stdout as pipe:
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        named = pipe.readline(20).strip() if poll.poll(_NAMED_MS) else b""
+    threading.Thread(target=process.wait, name="zygote", daemon=True).start()
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
+        if (
+            named and process.wait(1) == 0
+        ):  # else it goes on itself, and these are an environment's words
+            return int(named)
+    return process.pid
 
 
 def _wait_for_answer(connection: socket.socket, stopped: threading.Event) -> bool:

@@ -15,17 +15,17 @@ if not __package__:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from ray_jobs.inner import supervision
-from ray_jobs.inner.confine import confine
+from ray_jobs.inner.confine import enter_mounts, shut_in
 
 if not __package__:
     del sys.path[0]
 
 
 def main() -> None:
-    job = supervision.fork_function(socket.socket(fileno=int(sys.argv[1])))
+    job = supervision.fork_function(socket.socket(fileno=int(sys.argv[1])), enter_mounts)
     try:
+        shut_in(job.policy, job.mounts)
         os.chdir(job.directory)
-        confine(job.policy)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(
                 number, signal.SIG_DFL

@@ -144,15 +144,6 @@ def restrict_files(policy: Policy, private: bool = False) -> dict[str, Any]:
     return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
 
 
-def _restrict_scopes() -> dict[str, Any]:
-    """A Landlock layer that leaves files alone, since children still have to mount; {} without Landlock."""
-    if not landlock.abi():
-        return {}
-    rules = landlock.Ruleset(files=False, ports=())
-    rules.restrict()
-    return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
-
-
 def filter_calls(network: str, private: bool, truncation: bool, nested: bool = False) -> bool:
     """The seccomp filter; False where this machine has none for us. no_new_privs first.
 
@@ -172,46 +163,50 @@ def filter_calls(network: str, private: bool, truncation: bool, nested: bool = F
     return True
 
 
+def enter_mounts(policy: Policy) -> bool:
+    """Go behind the mount wall if this machine has one and the policy wants it."""
+    shown = (*policy.readable, *policy.executable, "/proc")  # of /proc, Landlock opens PROCESS_READ
+    internet = policy.network == "internet"
+    if not policy.mounts or not mounts.possible(shown, policy.write, internet, policy.tmp):
+        return False
+    mounts.enter(shown, policy.write, internet, policy.tmp, new_processes=policy.nested)
+    return True
+
+
+def enter_nested_mounts(policy: Policy) -> bool:
+    """In a child of a confined zygote: /tmp and /dev/shm of its own, if the zygote has the mount wall."""
+    if not policy.mounts or policy.tmp is None:
+        return False
+    try:
+        mounts.own_temporary(policy.tmp, (*policy.read, *policy.execute, *policy.write))
+    except OSError:
+        return False  # the zygote has a Landlock layer instead
+    return True
+
+
+def shut_in(policy: Policy, wall: bool) -> dict[str, Any]:
+    """All walls but that of mounts, which `wall` says to stand already. Raises OSError."""
+    limit(policy.limits)
+    kernel.no_new_privileges()
+    kernel.drop_capabilities()
+    # children of a zygote must be able to mount, which a Landlock layer would forbid: behind the mount wall
+    # nothing but the policy's paths exists, and no process, no abstract socket but its own
+    nested = policy.nested and wall
+    files = {} if nested else restrict_files(policy, private=wall)
+    # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
+    private = wall and (policy.network == "none" or bool(files.get("signals")))
+    calls = filter_calls(policy.network, private, landlock.abi() >= 3, nested)
+    return {"mounts": wall, "landlock": 0, "signals": nested, **files, "seccomp": calls}
+
+
 def confine(policy: Policy) -> dict[str, Any]:
     """Put this process and its descendants behind every wall that this machine has.
 
     Returns the walls that hold: `mounts`, `landlock` (its ABI), `tcp_ports`, `signals`, `seccomp`;
     capabilities and new privileges are always gone. Open descriptors stay: the caller closes them.
-    The mount wall is left out where a process has threads or no user namespace; behind it the user's id is
-    `mounts.USER`.
+    The mount wall is left out where there is no user namespace; behind it the user's id is `mounts.USER`.
     """
-    limit(policy.limits)
-    shown = (*policy.readable, *policy.executable, "/proc")  # of /proc, Landlock opens PROCESS_READ
-    internet = policy.network == "internet"
-    wall = policy.mounts and mounts.possible(shown, policy.write, internet, policy.tmp)
-    if wall:
-        mounts.enter(shown, policy.write, internet, policy.tmp)
-    kernel.no_new_privileges()
-    kernel.drop_capabilities()
-    nested = policy.nested and wall
-    files = _restrict_scopes() if nested else restrict_files(policy, private=wall)
-    # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
-    private = wall and (not internet or bool(files.get("signals")))
-    truncation = files.get("landlock", 0) >= 3
-    calls = filter_calls(policy.network, private, truncation, nested)
-    return {"mounts": wall, "landlock": 0, "signals": False, **files, "seccomp": calls}
-
-
-def confine_child(policy: Policy) -> None:
-    """The last wall, in a child of a confined zygote. Raises OSError."""
-    limit(policy.limits)
-    private = False
-    if policy.mounts and policy.tmp is not None:
-        try:
-            mounts.own_temporary(policy.tmp, (*policy.read, *policy.execute, *policy.write))
-            private = True
-        except OSError:
-            private = False  # the zygote has no mount wall, and a Landlock layer instead
-    kernel.no_new_privileges()
-    kernel.drop_capabilities()
-    restrict_files(policy, private)
-    if private:
-        filter_calls(policy.network, private, truncation=landlock.abi() >= 3)
+    return shut_in(policy, enter_mounts(policy))
 
 
 def walls() -> dict[str, Any]:

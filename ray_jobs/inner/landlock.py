@@ -78,8 +78,9 @@ def _handled(version: int) -> int:
 class Ruleset:
     """Rules being collected; `restrict` puts this process under them.
 
-    `files=False` leaves the file system alone (a layer of scopes only); `ports=None` leaves TCP alone,
-    an empty tuple refuses all of it. Paths that don't exist are passed over. Raises OSError.
+    `files=False` leaves the file system alone (a layer of scopes only), but for mounts, which no process
+    under any rule for files may change; `ports=None` leaves TCP alone, an empty tuple refuses all of it.
+    Paths that don't exist are passed over. Raises OSError.
     """
 
     def __init__(self, files: bool = True, ports: Iterable[int] | None = None) -> None:
@@ -87,7 +88,8 @@ class Ruleset:
         if not self.version:
             raise OSError("this kernel has no Landlock")
         attributes = _RulesetAttributes()
-        self._handled = _handled(self.version) if files else 0
+        # every layer that does not grant REFER refuses moves between folders
+        self._handled = _handled(self.version) if files else REFER
         attributes.handled_access_fs = self._handled
         self.limits_tcp = ports is not None and self.version >= 4
         if self.limits_tcp:
@@ -97,6 +99,8 @@ class Ruleset:
             attributes.scoped = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS
         size = 24 if self.version >= 6 else 16 if self.version >= 4 else 8
         self._ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
+        if not files:
+            self.allow(REFER, ("/",))
         if self.limits_tcp:
             for port in ports or ():
                 self._allow_connect(port)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from ray_jobs.inner import kernel
 
-_NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+_NEW_MOUNTS, _NEW_IPC, _NEW_USER = 0x00020000, 0x08000000, 0x10000000
+_NEW_PROCESSES, _NEW_NET = 0x20000000, 0x40000000
 _BIND, _RECURSIVE, _PRIVATE = 1 << 12, 1 << 14, 1 << 18
 _NOSUID, _NODEV = 2, 4
 _DETACH = 2
@@ -107,6 +108,15 @@ def _devices() -> None:
     os.symlink("/proc/self/fd", "/new/dev/fd")
 
 
+def _own_processes() -> None:
+    """/proc of the new process namespace; where a container forbids it, the old one is shown later."""
+    os.mkdir("/new/proc")
+    try:
+        _mount("proc", "/new/proc", "proc", _NOSUID | _NODEV)
+    except OSError:
+        os.rmdir("/new/proc")
+
+
 def _temporary(tmp: str | None) -> None:
     os.makedirs("/new/tmp", exist_ok=True)
     if tmp is None:
@@ -117,13 +127,18 @@ def _temporary(tmp: str | None) -> None:
 
 
 def enter(
-    read_only: Iterable[str], writable: Sequence[str], network: bool, tmp: str | None = None
+    read_only: Iterable[str],
+    writable: Sequence[str],
+    network: bool,
+    tmp: str | None = None,
+    new_processes: bool = False,
 ) -> None:
     """Move this single-threaded process into a file tree of these paths only, at their own names.
 
-    `/tmp` is the folder `tmp`, or memory. `network=False` adds an empty network namespace. Leaves the
-    process with capabilities over its own namespace: drop them. After an error the process is in
-    between and must end; `possible` tries it out. Raises OSError.
+    `/tmp` is the folder `tmp`, or memory. `network=False` adds an empty network namespace;
+    `new_processes` a process namespace, in which a child goes on as process 1: this process writes the
+    child's id on standard output and ends. Leaves capabilities over the new namespaces: drop them.
+    After an error the process is in between and must end; `possible` tries it out. Raises OSError.
     """
     shown: dict[str, tuple[str, bool]] = {}
     for path, is_writable in [*((p, False) for p in read_only), *((p, True) for p in writable)]:
@@ -131,17 +146,24 @@ def enter(
             shown[path] = (os.path.realpath(path), is_writable)
     tmp = tmp and os.path.realpath(tmp)
     here = os.getcwd()
-    _new_namespaces(0 if network else _NEW_NET)
+    _new_namespaces((0 if network else _NEW_NET) | (_NEW_PROCESSES if new_processes else 0))
+    if new_processes:
+        child = os.fork()
+        if child:
+            os.write(1, f"{child}\n".encode())
+            os._exit(0)
     _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108
     os.mkdir("/tmp/old")  # noqa: S108
     os.mkdir("/tmp/new")  # noqa: S108
     _pivot("/tmp", "/tmp/old")  # noqa: S108
     _mount("tmpfs", "/new", "tmpfs", _NOSUID | _NODEV, "mode=0755")
     _temporary(tmp)
-    for path, (real, is_writable) in sorted(shown.items(), key=lambda item: len(item[1][0])):
-        if real != "/tmp":  # noqa: S108
-            _show(path, real, is_writable)
     _devices()
+    if new_processes:
+        _own_processes()
+    for path, (real, is_writable) in sorted(shown.items(), key=lambda item: len(item[1][0])):
+        if real not in ("/tmp", "/dev/shm") and not os.path.ismount("/new" + real):  # noqa: S108
+            _show(path, real, is_writable)
     os.chdir("/new")
     _pivot(".", ".")
     kernel.call("umount2", b".", ctypes.c_int(_DETACH))
@@ -151,13 +173,13 @@ def enter(
 def own_temporary(tmp: str, visible: Iterable[str]) -> None:
     """Behind a zygote's mount wall: one task's own /dev/shm, and the folder `tmp` as its own /tmp.
 
-    What is `visible` below /tmp stays so. Leaves capabilities over the new namespace: drop them.
+    What is `visible` below either stays so. Leaves capabilities over the new namespace: drop them.
     Raises OSError where there is no such wall.
     """
     _new_namespaces(0)
     kept = []
     for path in visible:
-        if path.startswith("/tmp/") and os.path.exists(path):  # noqa: S108
+        if path.startswith(("/tmp/", "/dev/shm/")) and os.path.exists(path):  # noqa: S108
             kept.append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
     _mount("tmpfs", "/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")  # noqa: S108
     _mount(tmp, "/tmp", None, _BIND)  # noqa: S108

@@ -20,6 +20,7 @@ import signal
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ class Job:
     directory: str
     environment: dict[str, str]
     policy: Policy
+    mounts: bool  # it is behind a mount wall already
 
     def tell(self, **report: Any) -> None:
         """Leave a report for the parent at the end; it is lost when it is long or the parent is gone."""
@@ -53,7 +55,6 @@ def _signal_domain() -> bool:
     """Make this process and its descendants a domain whose signals stay inside, where the kernel can."""
     if landlock.abi() < 6:
         return False
-    kernel.no_new_privileges()
     landlock.Ruleset(files=False).restrict()
     try:
         os.kill(os.getppid(), 0)
@@ -71,15 +72,16 @@ def quiet_fork() -> int:
         return os.fork()
 
 
-def fork_function(connection: socket.socket) -> Job:
+def fork_function(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) -> Job:
     """Read the request, fork the function's process and see it through. Returns in the function process only.
 
+    `enter_mounts` puts the calling process, and so the function, behind a mount wall if it can.
     The process that calls this becomes the parent and never comes back: it answers
     `{"exit": code, or -signal, "ended": bool, "report": {…}, "times_ms": {…}}` and exits.
     """
     job = None
     try:
-        job = _start(connection)
+        job = _start(connection, enter_mounts)
     except BaseException as error:
         _answer(connection, {"error": f"{type(error).__name__}: {error}"})
     if job is None:
@@ -87,7 +89,7 @@ def fork_function(connection: socket.socket) -> Job:
     return job
 
 
-def _start(connection: socket.socket) -> Job | None:
+def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) -> Job | None:
     received = wire.receive(connection)
     if received is None:
         return None
@@ -98,6 +100,9 @@ def _start(connection: socket.socket) -> Job | None:
     # counted here: RLIMIT_NPROC counts all processes of a user, and none of root's
     most = policy.limits.pop("processes", None)
     kernel.become_subreaper()
+    wall = enter_mounts(policy)  # before any Landlock layer, which forbids mounts
+    kernel.no_new_privileges()
+    kernel.drop_capabilities()
     scoped = _signal_domain()
     reader, writer = os.pipe()
     child = quiet_fork()
@@ -109,6 +114,7 @@ def _start(connection: socket.socket) -> Job | None:
             directory=request["directory"],
             environment=dict(request["environment"]),
             policy=policy,
+            mounts=wall,
         )
     os.close(log)
     os.close(writer)

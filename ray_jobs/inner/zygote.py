@@ -35,7 +35,7 @@ sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
 from ray_jobs.inner import kernel, processes, script, supervision, wire
-from ray_jobs.inner.confine import confine_child
+from ray_jobs.inner.confine import enter_nested_mounts, shut_in
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
 _TICK_MS = 1000
@@ -173,7 +173,7 @@ class Zygote:
         os.setsid()
         for inherited in (self._listener, *self._runners):
             inherited.close()
-        return supervision.fork_function(connection)
+        return supervision.fork_function(connection, enter_nested_mounts)
 
     def _reap(self) -> None:
         """Forget parents that have ended; what a dead parent left behind came to us and is killed."""
@@ -240,8 +240,8 @@ def _computes() -> bool:
 
 def _run(job: supervision.Job, zygote: Zygote) -> int:
     """The function process: behind the last wall, then the user's script."""
-    os.chdir(job.directory)
-    confine_child(job.policy)
+    shut_in(job.policy, job.mounts)
+    os.chdir(job.directory)  # after the mounts: entered before, it would be another mount's folder
     name, *arguments = job.argv
     for module in [m for m in sys.modules if m.partition(".")[0] == "ray_jobs"]:
         del sys.modules[module]
@@ -258,6 +258,7 @@ def main() -> None:
     configuration = json.loads(sys.stdin.buffer.read())
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
+    os.dup2(2, 1)
     os.close(null)
     kernel.become_subreaper()
     listener = socket.socket(fileno=int(configuration["listener"]))

@@ -91,7 +91,6 @@ for kind in ("shared", "sample", "opener"):
 attempt("add a sample")(lambda: open(os.path.join(given["datasamples"], "new.txt"), "w").close())
 attempt("write the environment")(lambda: open(os.path.join(os.path.dirname(sys.executable), "x"), "w").close())
 attempt("write the arguments")(lambda: open(sys.argv[-1][1:], "a").close())
-attempt("write /dev/shm of all")(lambda: found.__setitem__("shm", os.path.exists("/dev/shm/" + os.path.basename(secret))))
 found["variables"] = sorted(os.environ)
 if os.fork() == 0:
     os.setsid()

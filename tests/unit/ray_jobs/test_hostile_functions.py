@@ -1,7 +1,6 @@
 """What a function may not do, with and without a zygote, with and without the mount wall."""
 
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ def processes_below(folder: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if os.readlink(entry / "cwd").startswith(str(folder)):
+                if str((entry / "cwd").readlink()).startswith(str(folder)):
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -60,8 +59,6 @@ def test_hostile_function_is_refused_everything(
     assert result["profile"]["start"] == ("zygote" if warm else "cold")
     found: dict[str, Any] = json.loads(Path(result["outputs"][0]["path"]).read_text())
     variables, descriptors = found.pop("variables"), found.pop("descriptors")
-    assert found.pop("shm") is False
-    assert found.pop("write /dev/shm of all") == "done"
     assert {name: what for name, what in found.items() if not what.startswith("refused")} == {}
     assert "SECRET_OF_THE_RUNNER" not in variables
     assert descriptors in ([0, 1, 2], [0, 1, 2, 3])
