@@ -90,11 +90,13 @@ class Processes:
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         output = process.stdout.fileno()
+        waiting = select.poll()  # select() ends at descriptor 1023
+        waiting.register(output, select.POLLIN)
         while True:
             left = self.deadline - time.monotonic()
             if left <= 0:
                 raise TimeIsUp
-            if select.select([output], [], [], min(left, 60))[0]:
+            if waiting.poll(min(left, 60) * 1000):
                 data = os.read(output, 1 << 16)
                 if not data:
                     return
