@@ -23,6 +23,7 @@ from network.report import Report
 from network.settings_files import write_all
 from network.state import DEFAULT_ORGANIZATIONS, DEFAULT_PORT, State
 from network.supervisor import hold
+from network.zygotes import living
 
 OURS = {
     *("state.json", "network.json", "processes.json", "supervisor.lock", "up.lock"),
@@ -268,7 +269,11 @@ def end_left_overs(layout: Layout) -> bool:
         found.update(descendants(process.pid))
     for process in marked(layout.identity):
         found.update((process, *descendants(process.pid)))
-    found = {process for process in found if process.pid not in _ourselves()}
+    for folder in layout.run.glob("org-*"):
+        for zygote in living(folder):
+            found.update((zygote, *descendants(zygote.pid)))
+    ourselves = _ourselves()
+    found = {process for process in found if process.pid not in ourselves}
     servers = {process for process in found if _is_postgres(process)}
     end(found - servers, grace_s=8)
     end(servers, grace_s=15, first=signal.SIGINT)

@@ -103,6 +103,7 @@ def serve_part(layout: Layout, state: State, variables: dict[str, str]) -> Part:
         folder=layout.run,
         after=("ray-head", "orchestrator", *(f"api-{name}" for name in state.names)),
         once=True,
+        stop_timeout_s=1,
         fingerprint=_digest(layout, state),
     )
 

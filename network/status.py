@@ -12,6 +12,7 @@ from network.layout import Layout
 from network.report import Actor, Report
 from network.settings_files import network_of
 from network.state import State
+from network.zygotes import living
 
 LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
 CONTROL = "control-"
@@ -58,6 +59,9 @@ def rows(layout: Layout, state: State) -> list[ProcessRow]:
             found.append(ProcessRow(row.role, row.organization, pid, row.healthy))
     for actor in report.actors:
         found += _actor_rows(actor)
+    for name in state.names:
+        zygotes = living(layout.run_folder(name))
+        found += [ProcessRow("zygote", name, zygote.pid, True) for zygote in zygotes]
     known = {row.pid for row in found}
     found += _others(report, layout, known)
     return sorted(found, key=lambda row: (row.organization or "", row.role, row.pid or 0))
@@ -115,7 +119,6 @@ def role_of(words: list[str], name: str) -> str | None:
 
 
 ROLES = (
-    ("zygote", "zygote"),
     ("runner", "ray_jobs"),
     ("runner", "ray::Runner"),
     ("ray-serve-controller", "ray::ServeController"),

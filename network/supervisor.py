@@ -126,9 +126,11 @@ class Supervisor:
         self._children[part.name] = Child(part, self._layout.logs)
 
     def _deploy_again(self) -> None:
+        """After the head's death, or when an actor stays away; a driver of a dead cluster would hang."""
         deploy = self._children.get("ray-deploy")
-        if deploy is not None and deploy.done:
+        if deploy is not None and (deploy.done or deploy.running):
             log.info("deploy_again")
+            deploy.stop()
             deploy.again()
         if self._watch is not None:
             self._watch.forget()
