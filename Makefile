@@ -82,11 +82,12 @@ bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes be
 # ---- quality
 
 .PHONY: check
-check: $(INSTALLED)  ## Format, lint, types and links of the documents, changing nothing
+check: $(INSTALLED)  ## Format, lint, types, imports, house rules, links; changes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
 	@$(PYTHON) docs/check_links.py
+	@$(PYTHON) -m pytest tests/unit/test_imports.py tests/unit/test_rules.py
 
 .PHONY: format
 format: $(INSTALLED)  ## Format the code and mend what the linter can mend

@@ -9,15 +9,17 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 from rich.console import Console
 
-from bench import plans
+from bench import ledger, plans
 from bench.embedded import Embedded, embedded
 from bench.profile import profile
 from bench.table import Figure, profile_table, table
+from network.postgres import temporary_server
 
 RESULTS = Path(__file__).with_name("results")
 PEER = "SDK subprocess mode"
@@ -83,9 +85,13 @@ def main() -> int:
     console = Console(highlight=False)
     console.print("Measuring the SDK's subprocess mode …")
     yardstick = local()
+    console.print("Measuring the ledger …")
+    with TemporaryDirectory(prefix="sr-bench-") as folder, temporary_server(Path(folder)) as server:
+        of_ledger = ledger.figures(ledger.run(server))
     console.print("Measuring the embedded network …")
     with embedded() as network:
         figures, steps = ours(network, yardstick)
+    figures += of_ledger
     console.print(table(figures))
     console.print(profile_table(steps))
     now = datetime.now(UTC)
