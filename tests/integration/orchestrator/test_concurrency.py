@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from itertools import repeat
 
 import grpc
 import psycopg2
 import pytest
+from google.protobuf.message import Message
 
 from orchestrator import writer as writing
 from orchestrator.server import Server
@@ -25,15 +28,25 @@ def crowd(a: Member, server: Server) -> Iterator[list[Member]]:
         yield [stack.enter_context(Member(server.address)) for _ in range(CLIENTS)]
 
 
+def _register(plan: str, function: str, count: int, member: Member) -> list[str]:
+    """The keys of new tasks, each registered by its own call."""
+    tasks = [r.new_task(plan, function, worker="a") for _ in range(count)]
+    for task in tasks:
+        member.register(task)
+    return r.keys(tasks)
+
+
+def _code(rpc: str, member: Member, request: Message) -> grpc.StatusCode:
+    """How a call ends."""
+    try:
+        member.call(rpc, request)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
 def test_no_call_of_many_clients_is_lost(a: Member, crowd: list[Member]) -> None:
-    plan, function = a.plan(), a.function()
-
-    def write(member: Member) -> list[str]:
-        tasks = [r.new_task(plan, function, worker="a") for _ in range(10)]
-        for task in tasks:
-            member.register(task)
-        return r.keys(tasks)
-
+    write = partial(_register, a.plan(), a.function(), 10)
     with ThreadPoolExecutor(CLIENTS) as pool:
         keys = [key for found in pool.map(write, crowd) for key in found]
     told = [event.asset_key for event in a.events(326) if event.HasField("compute_task")]
@@ -48,12 +61,9 @@ def test_parallel_end_of_all_parents_releases_the_child_once(
     parents = [r.new_task(plan, function, worker="a") for _ in range(CLIENTS)]
     child = r.new_task(plan, function, *(r.parent(one.key) for one in parents), worker="b")
     a.register(*parents, child)
-
-    def finish(member: Member, key: str) -> None:
-        member.act(key, t.TASK_ACTION_EXECUTING, t.TASK_ACTION_DONE)
-
+    actions = (t.TASK_ACTION_EXECUTING, t.TASK_ACTION_DONE)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(finish, crowd, r.keys(parents)))
+        list(pool.map(lambda member, key: member.act(key, *actions), crowd, r.keys(parents)))
     assert a.task(child.key).status == t.STATUS_WAITING_FOR_EXECUTOR_SLOT
     told = a.events(6 + CLIENTS + 1 + 2 * CLIENTS + 1)
     moves = [event for event in told if event.asset_key == child.key]
@@ -67,50 +77,29 @@ def test_tasks_registered_while_their_function_is_built_never_stay_behind(
     a: Member, crowd: list[Member]
 ) -> None:
     plan, function = a.plan(), a.function(build=False)
-
-    def write(member: Member) -> str:
-        task = r.new_task(plan, function, worker="a")
-        member.register(task)
-        return task.key
-
     with ThreadPoolExecutor(CLIENTS) as pool:
-        keys = [pool.submit(write, member) for member in crowd]
+        written = [pool.submit(_register, plan, function, 1, member) for member in crowd]
         a.build(function, f.FUNCTION_ACTION_BUILDING, f.FUNCTION_ACTION_READY)
-        statuses = {a.task(key.result()).status for key in keys}
+        statuses = {a.task(key).status for keys in written for key in keys.result()}
     assert statuses == {t.STATUS_WAITING_FOR_EXECUTOR_SLOT}
 
 
 def test_one_of_many_with_the_same_key_wins(a: Member, crowd: list[Member]) -> None:
-    plan = r.new_plan()
-
-    def write(member: Member) -> grpc.StatusCode:
-        try:
-            member.call("ComputePlanService/RegisterPlan", plan)
-        except grpc.RpcError as error:
-            return error.code()
-        return grpc.StatusCode.OK
-
+    register = partial(_code, "ComputePlanService/RegisterPlan")
     with ThreadPoolExecutor(CLIENTS) as pool:
-        codes = Counter(pool.map(write, crowd))
+        codes = Counter(pool.map(register, crowd, repeat(r.new_plan())))
     assert codes == {grpc.StatusCode.OK: 1, grpc.StatusCode.ALREADY_EXISTS: CLIENTS - 1}
 
 
 def test_same_address_in_two_channels_at_once_is_taken_by_one(a: Member, server: Server) -> None:
     with Member(server.address, "a", "yourchannel") as other:
         other.join()
+        register = partial(_code, "FunctionService/RegisterFunction")
         for _ in range(20):
             functions = [r.new_function(), r.new_function()]
             functions[1].archive.CopyFrom(functions[0].archive)
-
-            def write(member: Member, new: f.NewFunction) -> grpc.StatusCode:
-                try:
-                    member.call("FunctionService/RegisterFunction", new)
-                except grpc.RpcError as error:
-                    return error.code()
-                return grpc.StatusCode.OK
-
             with ThreadPoolExecutor(2) as pool:
-                codes = Counter(pool.map(write, (a, other), functions))
+                codes = Counter(pool.map(register, (a, other), functions))
             assert codes == {grpc.StatusCode.OK: 1, grpc.StatusCode.ALREADY_EXISTS: 1}
 
 
@@ -122,18 +111,12 @@ def test_a_fault_in_the_database_fails_only_its_own_request(
         cursor.execute(
             "ALTER TABLE compute_plan ADD CHECK (encode(document, 'escape') NOT LIKE '%poison%')"
         )
-
-    def write(number: int) -> grpc.StatusCode:
-        plan = r.new_plan()
+    plans = [r.new_plan() for _ in range(CLIENTS)]
+    for number, plan in enumerate(plans):
         plan.name = "poison" if number % 8 == 0 else "plan"
-        try:
-            crowd[number].call("ComputePlanService/RegisterPlan", plan)
-        except grpc.RpcError as error:
-            return error.code()
-        return grpc.StatusCode.OK
-
+    register = partial(_code, "ComputePlanService/RegisterPlan")
     with ThreadPoolExecutor(CLIENTS) as pool:
-        codes = list(pool.map(write, range(CLIENTS)))
+        codes = list(pool.map(register, crowd, plans))
     expected = [grpc.StatusCode.OK if n % 8 else grpc.StatusCode.INTERNAL for n in range(CLIENTS)]
     assert codes == expected
     with database.cursor() as cursor:

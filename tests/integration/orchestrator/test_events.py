@@ -174,14 +174,14 @@ def test_events_are_filtered_by_everything_that_is_given(a: Member) -> None:
     assert len(within) < 8
 
 
+def _register_plans(member: Member, count: int) -> None:
+    for _ in range(count):
+        member.plan()
+
+
 def test_positions_follow_the_commits_of_many_writers(a: Member, b: Member) -> None:
     stream = a.subscribe()
-
-    def write(member: Member) -> None:
-        for _ in range(20):
-            member.plan()
-
-    threads = [threading.Thread(target=write, args=(member,)) for member in (a, b) * 4]
+    threads = [threading.Thread(target=_register_plans, args=(member, 20)) for member in (a, b) * 4]
     for thread in threads:
         thread.start()
     pushed = list(islice(stream, 162))

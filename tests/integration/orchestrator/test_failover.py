@@ -178,19 +178,19 @@ def test_an_earlier_epoch_is_refused_by_the_database(server: Server, database_ur
     connection.close()
 
 
+def _cut_connections(database: Connection, stop: threading.Event) -> None:
+    with database.cursor() as cursor:
+        while not stop.wait(0.1):
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                " current_database() AND application_name LIKE 'ledger-%' AND pid <> pg_backend_pid()"
+            )
+
+
 def test_lost_database_connections_lose_no_call(a: Member, database: Connection) -> None:
     """Every connection of the ledger is cut again and again while it writes and reads."""
     stop = threading.Event()
-
-    def cut() -> None:
-        with database.cursor() as cursor:
-            while not stop.wait(0.1):
-                cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
-                    " current_database() AND application_name LIKE 'ledger-%' AND pid <> pg_backend_pid()"
-                )
-
-    cutter = threading.Thread(target=cut)
+    cutter = threading.Thread(target=_cut_connections, args=(database, stop))
     cutter.start()
     stream = a.subscribe()
     plans = [a.plan() for _ in range(200)]

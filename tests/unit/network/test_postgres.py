@@ -7,8 +7,9 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -78,9 +79,23 @@ def test_a_database_is_closed_to_other_owners(server: Postgres) -> None:
             psycopg2.connect(server.url("one", "two", "secret-2"))
 
 
+def answers(address: str, *statements: str) -> list[tuple[Any, ...]]:
+    """The rows of the last of some statements that are carried out in one durable transaction."""
+    with (
+        closing(psycopg2.connect(address)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in ("SET synchronous_commit = on", *statements):
+            cursor.execute(statement)
+        return cursor.fetchall()
+
+
 def test_data_survive_sigkill_and_a_foreign_pid_in_the_lock_file(server: Postgres) -> None:
     with running(server) as process:
         server.ensure_database("kept", "kept", "secret")
+        kept = server.url("kept", "kept", "secret")
+        assert answers(kept, "CREATE TABLE fact AS SELECT 7 AS n", "TABLE fact") == [(7,)]
         process.kill()
         process.wait(10)
     lock = server.data / "postmaster.pid"
@@ -89,7 +104,7 @@ def test_data_survive_sigkill_and_a_foreign_pid_in_the_lock_file(server: Postgre
     lock.write_text("\n".join(lines) + "\n")
     server.initialise()
     with running(server):
-        psycopg2.connect(server.url("kept", "kept", "secret")).close()
+        assert answers(kept, "TABLE fact") == [(7,)]
 
 
 def test_initialise_ends_a_server_that_outlived_its_supervisor(server: Postgres) -> None:
@@ -107,7 +122,7 @@ def test_half_made_data_folder_is_made_again(tmp_path: Path) -> None:
     (server.data / "base").mkdir()
     server.initialise()
     with running(server):
-        psycopg2.connect(server.url("postgres")).close()
+        assert answers(server.url("postgres"), "SELECT current_database()") == [("postgres",)]
 
 
 def test_unknown_major_is_refused_with_the_way_out(server: Postgres) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import anyio
 import pytest
+from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Client
 from sqlalchemy import text
 
@@ -212,17 +213,17 @@ def test_prefix_slashes_and_probes(client: Client) -> None:
     assert wrong.json() == {"detail": 'Method "PATCH" not allowed.'}
 
 
+async def _statuses(app: FastAPI, root_path: str, paths: tuple[str, ...]) -> list[int]:
+    transport = ASGITransport(app=app, root_path=root_path)
+    async with AsyncClient(transport=transport, base_url="http://testserver") as served:
+        return [(await served.get(path)).status_code for path in paths]
+
+
 def test_serve_gives_the_prefix_as_root_path_too(settings: Settings, node: Node) -> None:
     app = create_app(settings, node)
     start(node)
-
-    async def ask() -> list[int]:
-        transport = ASGITransport(app=app, root_path="/org-1")
-        async with AsyncClient(transport=transport, base_url="http://testserver") as served:
-            paths = ("/org-1/info/", "/org-1/liveness", "/org-1/info", "/org-1/nothing/")
-            return [(await served.get(path)).status_code for path in paths]
-
-    assert anyio.run(ask) == [200, 200, 301, 404]
+    paths = ("/org-1/info/", "/org-1/liveness", "/org-1/info", "/org-1/nothing/")
+    assert anyio.run(_statuses, app, "/org-1", paths) == [200, 200, 301, 404]
 
 
 def test_cors_stands_on_errors_and_redirects(client: Client) -> None:

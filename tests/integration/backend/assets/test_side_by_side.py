@@ -1,6 +1,7 @@
 """The API and the bridge write the same rows at the same time: nobody waits for ever, nothing counts twice."""
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,11 +12,34 @@ from backend.assets.compute_plans import events as plan_events
 from backend.assets.compute_plans.states import PlanChanges
 from backend.assets.tasks import events as task_events
 from backend.kit.database import Database
+from protos.orchestrator import computetask_pb2, event_pb2
 
 from .conftest import Tell
 from .story import DONE, EXECUTING, WAITING_FOR_EXECUTOR_SLOT, Story
 
 ROUNDS, TASKS = 12, 40
+
+
+def _api(
+    database: Database,
+    together: threading.Barrier,
+    rounds: Iterable[list[computetask_pb2.ComputeTask]],
+) -> None:
+    for tasks in rounds:
+        together.wait(timeout=30)
+        changes = PlanChanges()
+        with database.transaction() as session:
+            task_events.register(session, "mychannel", tasks, changes)
+            plan_events.settle(session, changes)
+
+
+def _bridge(
+    database: Database, together: threading.Barrier, rounds: Iterable[list[event_pb2.Event]]
+) -> None:
+    for events in rounds:
+        together.wait(timeout=30)
+        with database.transaction() as session:
+            apply_events(session, "mychannel", events)
 
 
 @pytest.mark.parametrize("order", ["api first", "bridge first"])
@@ -25,36 +49,23 @@ def test_registration_and_events_meet(database: Database, tell: Tell, order: str
     story.plan("plan")
     tell(story.events)
     told = len(story.events)
-    rounds = []
+    registered, moved = [], []
     for number in range(ROUNDS):
         names = [f"{number}/{index}" for index in range(TASKS)]
         for name in names:
             story.task(name, "plan", "train", status=WAITING_FOR_EXECUTOR_SLOT)
-        registered = [event.compute_task for event in story.events[told:]]
+        tasks = [event.compute_task for event in story.events[told:]]
+        registered.append(tasks if order == "api first" else tasks[::-1])
         for name in names:
             story.moves(name, EXECUTING, DONE)
         story.plan_renamed("plan", f"name {number}")
-        rounds.append((registered, story.events[told:]))
+        moved.append(story.events[told:])
         told = len(story.events)
     together = threading.Barrier(2)
-
-    def api() -> None:
-        for registered, _ in rounds:
-            together.wait(timeout=30)
-            changes = PlanChanges()
-            with database.transaction() as session:
-                tasks = registered if order == "api first" else registered[::-1]
-                task_events.register(session, "mychannel", tasks, changes)
-                plan_events.settle(session, changes)
-
-    def bridge() -> None:
-        for _, events in rounds:
-            together.wait(timeout=30)
-            with database.transaction() as session:
-                apply_events(session, "mychannel", events)
-
     with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(api), pool.submit(bridge)]:
+        api = pool.submit(_api, database, together, registered)
+        bridge = pool.submit(_bridge, database, together, moved)
+        for future in (api, bridge):
             future.result(timeout=60)
     with database.reading() as connection:
         plan = connection.execute(text("SELECT * FROM compute_plan")).mappings().one()

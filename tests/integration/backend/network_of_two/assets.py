@@ -80,3 +80,8 @@ def post_samples(
     files: list[Any] = [("json", (None, json.dumps({"data_manager_keys": managers})))]
     files += [(f"folder{n}", (f"folder{n}", archive)) for n, archive in enumerate(archives)]
     return organization.post("/data_sample/", files=files)
+
+
+def post_paths(organization: Organization, manager: str, **fields: Any) -> httpx.Response:
+    """Samples that lie at the server: `path`, or `paths`, or `path` and `multiple`."""
+    return organization.post("/data_sample/", json={"data_manager_keys": [manager], **fields})

@@ -19,6 +19,7 @@ from tests.integration.backend.network_of_two.assets import (
     PUBLIC,
     post_data_manager,
     post_function,
+    post_paths,
     post_samples,
     tarred,
     zipped,
@@ -332,10 +333,7 @@ def test_samples_by_path(network: Network, tmp_path: Path, monkeypatch: pytest.M
         (volume / name / "data").write_text(name)
     (volume / "empty").mkdir()
     (volume / "link").symlink_to(tmp_path)
-
-    def post(**fields: Any) -> Any:
-        return one.post("/data_sample/", json={"data_manager_keys": [manager], **fields})
-
+    post = partial(post_paths, one, manager)
     made = post(paths=[str(volume / "many/a"), str(volume / "many/b")])
     assert made.status_code == 201, made.text
     assert [sample["path"] for sample in made.json()] == [None, None]

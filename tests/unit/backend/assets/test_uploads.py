@@ -3,6 +3,7 @@
 import hashlib
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,17 @@ def test_parts_arrive_in_order_and_nothing_stays(tmp_path: Path) -> None:
     assert _left(tmp_path) == []
 
 
+def _body(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A body of one file, made as it is read."""
+    yield HEAD % (b"file", b"f")
+    yield from pieces
+    yield b"\r\n" + END
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     piece, count = bytes(64 * 1024), 2_000
-
-    def body() -> Iterator[bytes]:
-        yield HEAD % (b"file", b"f")
-        for _ in range(count):
-            yield piece
-        yield b"\r\n" + END
-
     tracemalloc.start()
-    _, files = _receive(tmp_path, body())
+    _, files = _receive(tmp_path, _body(repeat(piece, count)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert files["file"][1] == count * len(piece)

@@ -1,6 +1,7 @@
 """The bridge on a real stream: replays, events that cannot be applied, cursors that are unknown."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from sqlmodel import Session
@@ -9,6 +10,8 @@ from backend.assets.apply import Applied, apply_events
 from backend.engine.bridge.applier import Applier, CursorMoved
 from protos.orchestrator import event_pb2
 from tests.integration.backend.engine.world import CHANNEL, ME, World, eventually
+
+UNKNOWN = "11111111-1111-4111-8111-111111111111"
 
 
 def history(world: World) -> list[event_pb2.Event]:
@@ -50,18 +53,21 @@ def test_the_whole_history_again_changes_nothing(world: World) -> None:
     assert world.row_status(done) == "STATUS_DONE"
 
 
+def apply_but(
+    bad: event_pb2.Event, session: Session, channel: str, batch: Sequence[event_pb2.Event]
+) -> Applied:
+    """`apply_events`, except for one event."""
+    if bad in batch:
+        raise ValueError("what is this?")
+    return apply_events(session, channel, batch)
+
+
 def test_an_event_that_cannot_be_applied_is_parked_and_the_channel_goes_on(world: World) -> None:
     plan = world.plan()
     eventually(lambda: world.one("SELECT key FROM compute_plan WHERE key = :k", k=plan), "the plan")
     events = history(world)
     bad = next(event for event in events if event.asset_key == plan)
-
-    def apply(session: Session, channel: str, batch: Sequence[event_pb2.Event]) -> Applied:
-        if bad in batch:
-            raise ValueError("what is this?")
-        return apply_events(session, channel, batch)
-
-    applier = Applier(world.database, CHANNEL, ME, lambda topics: None, apply)
+    applier = Applier(world.database, CHANNEL, ME, lambda topics: None, partial(apply_but, bad))
     applier.restart()
     applier.apply(events)
     assert applier.cursor == events[-1].id
@@ -84,7 +90,7 @@ def test_a_cursor_that_the_ledger_does_not_know_starts_the_history_again(world: 
     plan = world.plan()
     eventually(lambda: world.one("SELECT key FROM compute_plan WHERE key = :k", k=plan), "the plan")
     world.execute("DELETE FROM compute_plan")
-    world.execute("UPDATE last_event SET event_id = '11111111-1111-4111-8111-111111111111'")
+    world.execute("UPDATE last_event SET event_id = :unknown", unknown=UNKNOWN)
     # the bridge finds its cursor moved at the next event, reads it, and hears that it is unknown
     second = world.plan()
     for key in (plan, second):
@@ -92,3 +98,5 @@ def test_a_cursor_that_the_ledger_does_not_know_starts_the_history_again(world: 
             lambda k=key: world.one("SELECT key FROM compute_plan WHERE key = :k", k=k),  # type: ignore[misc]
             "the plan again",
         )
+    assert world.count("compute_plan") == 2
+    assert history(world)[-1].asset_key == second, "the cursor is one that the ledger knows"

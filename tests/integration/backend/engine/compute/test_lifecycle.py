@@ -84,6 +84,7 @@ def test_a_function_that_only_a_canceled_plan_uses_is_canceled_before_its_build(
     world.mine.cancel_plan(plan)
     eventually(lambda: world.mine.function(function).status == 4, "FUNCTION_STATUS_CANCELED")
     eventually(lambda: world.status(task) == "STATUS_CANCELED", "its task too")
+    assert world.work_state(function, "build") == "new", "nobody began to build it"
 
 
 def test_a_failed_function_fails_its_task_with_the_log(world: World) -> None:

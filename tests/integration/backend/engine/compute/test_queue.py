@@ -93,17 +93,17 @@ def test_claims_go_round_the_channels_first(queue: Work) -> None:
     assert Counter(channels) == {"mychannel": 3, "yourchannel": 3}
 
 
+def _claim_all(queue: Work, start: threading.Barrier, claimed: list[UUID]) -> None:
+    start.wait(10)
+    while (work := queue.claim()) is not None:
+        claimed.append(work.key)
+
+
 def test_two_threads_never_claim_the_same_task(queue: Work) -> None:
     queue.ready(uuid4(), 40)
     claimed: list[UUID] = []
-    start = threading.Barrier(4)
-
-    def claim() -> None:
-        start.wait(10)
-        while (work := queue.claim()) is not None:
-            claimed.append(work.key)
-
-    threads = [threading.Thread(target=claim) for _ in range(4)]
+    given = (queue, threading.Barrier(4), claimed)
+    threads = [threading.Thread(target=_claim_all, args=given) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

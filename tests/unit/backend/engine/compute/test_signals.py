@@ -24,17 +24,15 @@ def test_a_waiting_thread_is_woken() -> None:
     assert woken.is_set()
 
 
+async def _wait_twice_for_a_thread_then_for_nobody(signal: Signal) -> tuple[bool, bool, bool]:
+    seen = signal.value
+    timer = threading.Timer(0.01, signal.fire)
+    timer.start()
+    first, second = await asyncio.gather(signal.wait_async(seen, 10), signal.wait_async(seen, 10))
+    timer.join()
+    return first, second, await signal.wait_async(signal.value, 0.01)
+
+
 def test_coroutines_are_woken_from_another_thread_and_time_out_alone() -> None:
-    signal = Signal()
-
-    async def waits() -> tuple[bool, bool, bool]:
-        seen = signal.value
-        timer = threading.Timer(0.01, signal.fire)
-        timer.start()
-        first, second = await asyncio.gather(
-            signal.wait_async(seen, 10), signal.wait_async(seen, 10)
-        )
-        timer.join()
-        return first, second, await signal.wait_async(signal.value, 0.01)
-
-    assert asyncio.run(waits()) == (True, True, False)
+    waits = _wait_twice_for_a_thread_then_for_nobody(Signal())
+    assert asyncio.run(waits) == (True, True, False)
