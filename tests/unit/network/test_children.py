@@ -72,10 +72,11 @@ def test_a_crash_loop_gets_longer_pauses(tmp_path: Path, monkeypatch: pytest.Mon
     assert pauses[-1] == children.LONGEST_PAUSE_S
 
 
-def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
-    def refuse() -> None:
-        raise RuntimeError("disk full")
+def refuse() -> None:
+    raise RuntimeError("disk full")
 
+
+def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
     child = Child(part(FOREVER, tmp_path, before=refuse), tmp_path)
     child.start()
     assert not child.running

@@ -94,6 +94,7 @@ def test_uvicorn_answers_while_serve_is_away(state: State, tmp_path: Path) -> No
         with web_server("serve", state.ports["serve"]):
             until(state, "/org-1/info/", '"serve"')
         until(state, "/org-1/info/", '"uvicorn"')
+        assert ask(state, "/org-1/info/")[:2] == (200, '"uvicorn"')
 
 
 def test_nobody_behind_it_is_503_to_be_repeated(state: State, tmp_path: Path) -> None:

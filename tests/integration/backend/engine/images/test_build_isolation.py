@@ -96,21 +96,23 @@ def test_a_flood_of_output_is_cut(workshop: Workshop) -> None:
     assert "Successfully built" in workshop.log
 
 
-def test_two_builds_at_once_do_not_mix(make_workshop: Callable[..., Workshop], media: Path) -> None:
-    def build(number: int) -> str:
-        workshop = make_workshop()
-        manifest = workshop.build(
-            f"{FROM}RUN mkdir /x && echo {number} > /x/n && sleep 0.3 && ls /x > /x/seen\n"
-            f"COPY function.py mine.txt /x/{ENTRYPOINT}",
-            **{"mine.txt": str(number)},
-        ).manifest
-        environment = workshop.store.materialize(manifest)
-        root, upper = Path(environment["root"]), Path(environment["layers"][0])
-        seen = (root / "x/seen").read_text().split()
-        return f"{(root / 'x/n').read_text().strip()} {(upper / 'x/mine.txt').read_text()} {seen}"
+def _build_numbered(workshop: Workshop, number: int) -> str:
+    """What the image has of a number that both a layer and the context wrote, and what its RUN line saw."""
+    manifest = workshop.build(
+        f"{FROM}RUN mkdir /x && echo {number} > /x/n && sleep 0.3 && ls /x > /x/seen\n"
+        f"COPY function.py mine.txt /x/{ENTRYPOINT}",
+        **{"mine.txt": str(number)},
+    ).manifest
+    environment = workshop.store.materialize(manifest)
+    root, upper = Path(environment["root"]), Path(environment["layers"][0])
+    seen = (root / "x/seen").read_text().split()
+    return f"{(root / 'x/n').read_text().strip()} {(upper / 'x/mine.txt').read_text()} {seen}"
 
+
+def test_two_builds_at_once_do_not_mix(make_workshop: Callable[..., Workshop], media: Path) -> None:
+    workshops = [make_workshop() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(build, range(3)))
+        answers = list(pool.map(_build_numbered, workshops, range(3)))
     assert answers == [f"{number} {number} ['n', 'seen']" for number in range(3)]
     assert list((media / "images" / "builds").iterdir()) == []
 
