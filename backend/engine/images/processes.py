@@ -16,6 +16,8 @@ from backend.engine.images.build_log import BuildLog
 
 _CONFINE = Path(__file__).parents[3] / "ray_jobs" / "inner" / "confine.py"
 _REAPER = Path(__file__).parent / "reaper.py"
+_CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+"""What our own programs start with: an image's ENV (LD_PRELOAD!) must not reach them before the walls stand."""
 _LIMITS = {"processes": 4096, "file_bytes": 64 << 30, "core": 0}
 
 
@@ -68,12 +70,12 @@ class Processes:
         """
         self._count += 1
         policy = self.tmp.parent / f"policy-{self._count}-{os.urandom(4).hex()}.json"
-        policy.write_text(json.dumps(walls.policy(self.tmp)))
+        policy.write_text(json.dumps({**walls.policy(self.tmp), "environment": dict(environment)}))
         python = [sys.executable, "-I", "-S"]
         line = [*python, str(_REAPER), *python, str(_CONFINE), str(policy), "--", *command]
         process = subprocess.Popen(
             line,
-            env=dict(environment),
+            env=_CLEAN,
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

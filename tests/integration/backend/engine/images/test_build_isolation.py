@@ -36,6 +36,15 @@ def test_a_run_line_sees_nothing_of_the_machine(
     assert list((tmp_path / "open").iterdir()) == []
 
 
+def test_variables_of_an_image_reach_no_program_before_the_walls_stand(workshop: Workshop) -> None:
+    workshop.build(f"{FROM}ENV LD_DEBUG=files\nRUN echo done{ENTRYPOINT}")
+    started = [line for line in workshop.log.splitlines() if "transferring control" in line]
+    assert started  # the loader obeys the image's variables ...
+    assert not [
+        line for line in started if "/bin/sh" not in line
+    ]  # ... in the RUN line's shell alone
+
+
 def test_a_run_line_does_not_reach_local_services(workshop: Workshop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
