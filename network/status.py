@@ -108,16 +108,17 @@ def _others(report: Report, layout: Layout, known: set[int | None]) -> list[Proc
 
 def role_of(words: list[str], name: str) -> str | None:
     """The role of a process that the supervisor did not start itself; None for threads of others' work."""
+    program = Path(words[0]).name if words else name
+    if program in PROGRAMS:  # first: the raylet's arguments hold the commands of its agents
+        return PROGRAMS[program]
     line = " ".join(words)
-    first = Path(words[0]).name if words else name
     for role, sign in ROLES:
         if sign in line:
             return role
-    if first.startswith("ray::"):
-        return "ray-worker"
-    return {"gcs_server": "ray-gcs", "raylet": "ray-raylet", "haproxy": "ray-haproxy"}.get(first)
+    return "ray-worker" if program.startswith("ray::") else None
 
 
+PROGRAMS = {"gcs_server": "ray-gcs", "raylet": "ray-raylet", "haproxy": "ray-haproxy"}
 ROLES = (
     ("runner", "ray_jobs"),
     ("runner", "ray::Runner"),
@@ -128,11 +129,11 @@ ROLES = (
     ("ray-dashboard", "ray/dashboard/dashboard.py"),
     ("ray-dashboard", "ray-dashboard"),
     ("ray-agent", "ray/dashboard/agent.py"),
+    ("ray-agent", "ray::DashboardAgent"),
     ("ray-runtime-env", "runtime_env/agent"),
+    ("ray-runtime-env", "ray::RuntimeEnvAgent"),
     ("ray-monitor", "autoscaler"),
     ("ray-log-monitor", "log_monitor.py"),
-    ("ray-gcs", "gcs_server"),
-    ("ray-raylet", "raylet/raylet"),
     ("ray-worker", "default_worker.py"),
     ("ray-worker", "ray::IDLE"),
 )
