@@ -19,7 +19,7 @@ PASSWORD = "p@sswr0d44"
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(prepared_url: str, tmp_path: Path) -> Settings:
     return Settings(
         NAME="org-1",
         ORG_NAME="MyOrg1",
@@ -43,7 +43,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             UserSettings(username="org-1-yourchannel", password=PASSWORD, channel="yourchannel"),
         ],
         SECRET_KEY="k" * 50,
-        DATABASE_URL=database_url,
+        DATABASE_URL=prepared_url,
         MEDIA_ROOT=tmp_path / "medias",
         SERVERMEDIAS_ROOT=tmp_path / "servermedias",
         BUILDER_ENABLED=True,

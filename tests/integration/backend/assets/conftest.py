@@ -8,16 +8,14 @@ from sqlalchemy import text
 from backend import tables
 from backend.assets.apply import Applied, apply_events
 from backend.kit.database import Database
-from backend.kit.migrations import prepare
 from protos.orchestrator import event_pb2
 
 Tell = Callable[..., Applied]
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    built = Database(database_url, size=4)
-    prepare(built)
+def database(prepared_url: str) -> Iterator[Database]:
+    built = Database(prepared_url, size=4)
     yield built
     built.dispose()
 

@@ -232,6 +232,9 @@ class Organization:
         return body
 
     def status(self, kind: str, key: str) -> str:
+        """The status; `unseen` while this organization's bridge has not heard of the asset."""
+        if self.client.get(f"/{kind}/{key}/").status_code == 404:
+            return "unseen"
         return str(self.get(f"/{kind}/{key}/")["status"])
 
 
