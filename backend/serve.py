@@ -41,8 +41,24 @@ def _builder(settings_path: str) -> Callable[[], Any]:
         from backend.app import create_app
         from backend.monitoring.logs import configure
 
+        _stay_on_loopback()
         settings = Settings.read(Path(settings_path))
         configure(settings.LOG_LEVEL, organization=settings.NAME, process="serve")
         return create_app(settings)
 
     return build
+
+
+def _stay_on_loopback() -> None:
+    """On a node that is 127.0.0.1, the replica's own gRPC server is for this machine only.
+
+    Serve (2.60) binds it to all interfaces, and what it receives is unpickled. Nobody here uses it.
+    """
+    import ray
+    from ray.serve._private import replica
+
+    bind = getattr(replica, "add_port_to_grpc_server", None)
+    if bind is not None and ray.util.get_node_ip_address() == "127.0.0.1":
+        replica.add_port_to_grpc_server = lambda server, address: bind(
+            server, address.replace("[::]", "127.0.0.1")
+        )

@@ -114,15 +114,8 @@ def _show(layout: Layout, state: State) -> None:
     console.print(f"ledger         {network['orchestrator']}")
     if network["dashboard"]:
         console.print(f"Ray dashboard  {network['dashboard']} (token in {layout.ray_token_file})")
-        console.print(
-            f"Ray itself listens on all interfaces, behind that token: {_open_ports(state)}"
-        )
-
-
-def _open_ports(state: State) -> str:
-    uses = ("ray-gcs", "ray-node-manager", "ray-object-manager", "ray-agent-grpc")
-    ports = ", ".join(str(state.ports[use]) for use in uses)
-    return f"{ports}; workers from {state.ports['ray-workers']} on"
+        ports = f"{state.ports['serve-stats']} and {state.ports['serve-metrics']}"
+        console.print(f"Open to other machines: statistics of Ray's HAProxy, ports {ports}")
 
 
 def down(state: Path, *, purge: bool) -> None:

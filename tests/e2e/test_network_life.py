@@ -3,6 +3,7 @@
 Networks of plain processes (`--plain`) wherever Ray makes no difference: they are up in seconds.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -252,3 +253,19 @@ def test_secrets_are_not_in_arguments_or_rays_state(network: RunningNetwork) -> 
     assert not any(secret in everything for secret in (*secrets, token))
     unauthorized = httpx.get(f"{dashboard}/api/v0/actors")
     assert unauthorized.status_code == 401
+
+
+def test_nothing_but_statistics_is_open_to_other_machines(network: RunningNetwork) -> None:
+    ports = json.loads((network.state / "state.json").read_text())["ports"]
+    (supervisor,) = network.processes("supervisor")
+    found = set()
+    for process in psutil.Process(supervisor["pid"]).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found |= {
+                connection.laddr
+                for connection in process.net_connections("tcp")
+                if connection.status == psutil.CONN_LISTEN
+            }
+    assert ports["serve"] in {port for _, port in found}
+    elsewhere = {port for host, port in found if "127.0.0.1" not in host}
+    assert elsewhere <= {ports["serve-stats"], ports["serve-metrics"]}
