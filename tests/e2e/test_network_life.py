@@ -216,6 +216,7 @@ def test_a_network_on_ray_answers_soon_after_a_kill(network: RunningNetwork, rol
     """The head's death takes all of Ray with it; meanwhile the plain processes answer."""
     before = {(row["role"], row["organization"]) for row in status(network)["processes"]}
     victims = network.processes(role)
+    assert victims, role
     for victim in victims:
         os.kill(victim["pid"], signal.SIGKILL)
     wait_for(lambda: answers(network, "org-1"), "org-1 answers", HEALED_S)
