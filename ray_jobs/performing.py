@@ -98,7 +98,7 @@ class Performance:
             for name in ("fork", "run"):
                 self._watch.laps[name] = round(outcome.times_ms.get(name, 0.0), 3)
         finally:
-            self._scratch.remove(folders)
+            self._scratch.remove_soon(folders)
         self._watch.lap("clean")
         self._learn(outcome)
         return self._message(outcome.exit, failure, outputs, steps)

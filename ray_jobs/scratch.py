@@ -15,6 +15,7 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,7 @@ class Scratch:
         self._claims.mkdir(exist_ok=True, mode=0o700)
         self._claim = os.open(self._claims / session, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._remover: threading.Thread | None = None
         self._remove_orphans(session)
 
     def zone(self, name: str) -> Zone:
@@ -97,7 +99,8 @@ class Scratch:
         return zone
 
     def open(self, zone: Zone) -> TaskFolders:
-        """Fresh folders for one task, claimed by this runner."""
+        """Fresh folders for one task, claimed by this runner; those of the last one are gone by then."""
+        self._settle()
         name = secrets.token_hex(8)
         os.pwrite(self._claim, f"{zone.folder.name}/{name}".encode(), 0)
         folders = TaskFolders(zone, name, -1)
@@ -113,8 +116,19 @@ class Scratch:
         remove_tree(folders.write)
         os.ftruncate(self._claim, 0)
 
+    def remove_soon(self, folders: TaskFolders) -> None:
+        """Remove them while the result is on its way: a third of a short task's time otherwise."""
+        self._remover = threading.Thread(target=self.remove, args=(folders,), name="remover")
+        self._remover.start()
+
     def close(self) -> None:
+        self._settle()
         os.close(self._claim)
+
+    def _settle(self) -> None:
+        if self._remover is not None:
+            self._remover.join()
+            self._remover = None
 
     def _remove_orphans(self, session: str) -> None:
         for claim in self._claims.iterdir():

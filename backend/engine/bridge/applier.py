@@ -36,7 +36,7 @@ class Applier:
     ) -> None:
         self._database = database
         self._channel = channel
-        self._me = me
+        self.me = me
         self._wake = wake
         self._apply = apply
         self.cursor = ""
@@ -80,7 +80,7 @@ class Applier:
             if store.lock() != self.cursor:
                 raise CursorMoved
             applied = self._apply(session, self._channel, events)
-            topics = follow(session, applied, self._me, self._channel)
+            topics = follow(session, applied, self.me, self._channel)
             store.save(events[-1].id)
         self.cursor = events[-1].id
         self._wake(topics)

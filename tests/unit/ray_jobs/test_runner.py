@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from .api import wait_for
 from .conftest import Network
 from .functions import PREAMBLE, TRIVIAL
 
@@ -206,7 +207,8 @@ def test_unreadable_model_is_read_all_the_same(network: Network) -> None:
     result = network.perform(code)
     assert content(result) == "shut"
     tasks = network.run_folder / "tasks"
-    assert list(tasks.glob("*/w/*")) == []
+    wait_for(lambda: not list(tasks.glob("*/w/*")))
+    assert list(tasks.glob("*/r/*")) == []
 
 
 @pytest.mark.parametrize("environment", [{}, COLD], ids=["zygote", "cold"])

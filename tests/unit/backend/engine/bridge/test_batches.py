@@ -1,0 +1,92 @@
+"""What shares a transaction: events linger for company, unless one makes work here."""
+
+import queue
+import threading
+import time
+
+import pytest
+
+from backend.engine.bridge import loop
+from backend.engine.bridge.loop import _take, urgent
+from protos.orchestrator import (
+    computeplan_pb2,
+    computetask_pb2,
+    event_pb2,
+    function_pb2,
+    model_pb2,
+)
+
+ME, OTHER = "MyOrg1MSP", "MyOrg2MSP"
+CREATED, UPDATED = event_pb2.EVENT_ASSET_CREATED, event_pb2.EVENT_ASSET_UPDATED
+
+
+def task(status: "computetask_pb2.ComputeTaskStatus.ValueType", worker: str) -> event_pb2.Event:
+    return event_pb2.Event(
+        event_kind=UPDATED, compute_task=computetask_pb2.ComputeTask(status=status, worker=worker)
+    )
+
+
+def function(kind: "event_pb2.EventKind.ValueType", owner: str) -> event_pb2.Event:
+    return event_pb2.Event(event_kind=kind, function=function_pb2.Function(owner=owner))
+
+
+def plan(kind: "event_pb2.EventKind.ValueType") -> event_pb2.Event:
+    return event_pb2.Event(event_kind=kind, compute_plan=computeplan_pb2.ComputePlan())
+
+
+MODEL = event_pb2.Event(event_kind=CREATED, model=model_pb2.Model())
+READY = computetask_pb2.STATUS_WAITING_FOR_EXECUTOR_SLOT
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (task(READY, ME), True),
+        (task(READY, OTHER), False),
+        (task(computetask_pb2.STATUS_EXECUTING, ME), False),
+        (task(computetask_pb2.STATUS_DONE, ME), False),
+        (function(CREATED, ME), True),
+        (function(CREATED, OTHER), False),
+        (function(UPDATED, ME), False),
+        (plan(UPDATED), True),
+        (plan(CREATED), False),
+        (MODEL, False),
+    ],
+)
+def test_only_what_makes_or_ends_work_here_is_urgent(
+    event: event_pb2.Event, expected: bool
+) -> None:
+    assert urgent(event, ME) is expected
+
+
+def test_an_urgent_event_does_not_wait_and_takes_along_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "LINGER_S", 30.0)
+    arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
+    for event in (MODEL, task(READY, ME), MODEL):
+        arrived.put(event)
+    started = time.monotonic()
+    batch, end = _take(arrived, 30.0, ME)
+    assert (len(batch), end) == (3, None)
+    assert time.monotonic() - started < 10
+
+
+def test_other_events_wait_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LINGER_S", 30.0)
+    arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
+    arrived.put(MODEL)
+    later = threading.Timer(0.05, arrived.put, (task(READY, ME),))
+    later.start()
+    batch, end = _take(arrived, 30.0, ME)
+    later.join()
+    assert (len(batch), end) == (2, None)
+
+
+def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
+    arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
+    error = RuntimeError("cut")
+    arrived.put(MODEL)
+    arrived.put(error)
+    batch, end = _take(arrived, 30.0, ME)
+    assert (batch, end) == ([MODEL], error)
