@@ -23,7 +23,10 @@ from protos.orchestrator import computetask_pb2, event_pb2
 log = structlog.get_logger()
 BATCH = 500
 PAUSE_S = 0.5
-LINGER_S = 0.02
+LINGER_S = 0.01
+LINGER_BUSY_S = 0.06
+"""When the last batch ended less than `BUSY_S` ago: the events of one task then share one transaction."""
+BUSY_S = 0.2
 _NO_SUCH_EVENT = {
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.NOT_FOUND,
@@ -111,6 +114,7 @@ class ChannelBridge:
         reader = _Reader(self._ledger.subscribe(cursor), f"events:{self._ledger.name}")
         renewed = time.monotonic()
         received = False
+        applied = 0.0
         try:
             while not self._stop.is_set():
                 self.beat = time.monotonic()
@@ -119,10 +123,13 @@ class ChannelBridge:
                         log.warning("lease_lost", loop=self._name)
                         return
                     renewed = self.beat
-                batch, end = _take(reader.arrived, HEARTBEAT_S, self._applier.me)
+                busy = time.monotonic() - applied < BUSY_S
+                linger_s = LINGER_BUSY_S if busy else LINGER_S
+                batch, end = _take(reader.arrived, HEARTBEAT_S, self._applier.me, linger_s)
                 if batch:
                     received = True
                     self._applier.apply(batch)
+                    applied = time.monotonic()
                 if end is not None:
                     if _cursor_unknown(end) and cursor and not received:
                         self._applier.restart()
@@ -147,16 +154,19 @@ def urgent(event: event_pb2.Event, me: str) -> bool:
 
 
 def _take(
-    arrived: "queue.Queue[event_pb2.Event | Exception | None]", timeout_s: float, me: str
+    arrived: "queue.Queue[event_pb2.Event | Exception | None]",
+    timeout_s: float,
+    me: str,
+    linger_s: float,
 ) -> tuple[list[event_pb2.Event], Exception | None]:
-    """The next batch: waits `timeout_s` for its first event, then `LINGER_S` for more unless one is urgent.
+    """The next batch: waits `timeout_s` for its first event, then `linger_s` for more unless one is urgent.
 
     Returns the events with what ended the stream, if it ended.
     """
     batch: list[event_pb2.Event] = []
     try:
         item = arrived.get(timeout=timeout_s)
-        until = time.monotonic() + LINGER_S
+        until = time.monotonic() + linger_s
         while True:
             if not isinstance(item, event_pb2.Event):
                 return batch, item or LedgerError(grpc.StatusCode.UNAVAILABLE, "the stream ended")

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from backend.engine.bridge import loop
 from backend.engine.bridge.loop import _take, urgent
 from protos.orchestrator import (
     computeplan_pb2,
@@ -59,26 +58,22 @@ def test_only_what_makes_or_ends_work_here_is_urgent(
     assert urgent(event, ME) is expected
 
 
-def test_an_urgent_event_does_not_wait_and_takes_along_what_is_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(loop, "LINGER_S", 30.0)
+def test_an_urgent_event_does_not_wait_and_takes_along_what_is_there() -> None:
     arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
     for event in (MODEL, task(READY, ME), MODEL):
         arrived.put(event)
     started = time.monotonic()
-    batch, end = _take(arrived, 30.0, ME)
+    batch, end = _take(arrived, 30.0, ME, 30.0)
     assert (len(batch), end) == (3, None)
     assert time.monotonic() - started < 10
 
 
-def test_other_events_wait_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LINGER_S", 30.0)
+def test_other_events_wait_for_company() -> None:
     arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
     arrived.put(MODEL)
     later = threading.Timer(0.05, arrived.put, (task(READY, ME),))
     later.start()
-    batch, end = _take(arrived, 30.0, ME)
+    batch, end = _take(arrived, 30.0, ME, 30.0)
     later.join()
     assert (len(batch), end) == (2, None)
 
@@ -88,5 +83,5 @@ def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
     error = RuntimeError("cut")
     arrived.put(MODEL)
     arrived.put(error)
-    batch, end = _take(arrived, 30.0, ME)
+    batch, end = _take(arrived, 30.0, ME, 30.0)
     assert (batch, end) == ([MODEL], error)
