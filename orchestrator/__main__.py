@@ -1,4 +1,7 @@
-"""`python -m orchestrator --listen HOST:PORT --channels FILE.yaml --database URL`: a ledger until SIGTERM."""
+"""`python -m orchestrator --listen HOST:PORT --channels FILE.yaml --database URL`: a ledger until SIGTERM.
+
+TLS, metrics and the rest are set by variables: docs/ledger.md lists them.
+"""
 
 import argparse
 import logging
@@ -15,45 +18,66 @@ import sqlalchemy.exc
 import structlog
 from pydantic import ValidationError
 
-from orchestrator.server import Server
-from orchestrator.settings import ChannelFileError, Settings, read_channels
+from orchestrator.channels import ChannelFileError, read_channels
+from orchestrator.server import Options, Server
+from orchestrator.settings import Settings
+from orchestrator.tls.material import TlsFileError
 
 log = structlog.get_logger("orchestrator")
 
+CANNOT_START = (
+    sqlalchemy.exc.OperationalError,
+    psycopg2.OperationalError,
+    RuntimeError,
+    OSError,
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; a second signal ends at once.
 
     Returns 0 after a clean end, 1 when it cannot start (database or port), 2 for settings that cannot be used.
     """
     _log_as_json()
     try:
-        settings = _settings(arguments)
-        channels = read_channels(settings.CHANNEL_CONFIG)
+        server = _server(_settings(arguments))
     except ValidationError as error:
-        missing = ", ".join(f"ORCHESTRATOR_{e['loc'][0]}: {e['msg']}" for e in error.errors())
-        log.error("settings_refused", reason=missing)
+        log.error("settings_refused", reason="; ".join(map(_reason, error.errors())))
         return 2
-    except (ChannelFileError, OSError) as error:
+    except (ChannelFileError, TlsFileError, OSError) as error:
         log.error("settings_refused", reason=str(error))
         return 2
     ended = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        if ended.is_set():
+            os._exit(128 + number)
+        ended.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    server = Server(
-        settings.DATABASE_URL,
-        channels,
-        settings.LISTEN,
-        replay_batch=settings.REPLAY_EVENTS_BATCH_SIZE,
-    )
+        signal.signal(number, end)
     try:
         server.start()
-    except (sqlalchemy.exc.OperationalError, psycopg2.OperationalError, RuntimeError) as error:
-        log.error("ledger_not_started", reason=str(error))
+    except CANNOT_START as error:
+        log.error("ledger_not_started", reason=str(error).strip())
         return 1
     ended.wait()
     server.stop()
     return 0
+
+
+def _server(settings: Settings) -> Server:
+    channels = read_channels(settings.CHANNEL_CONFIG)
+    options = Options(
+        replay_batch=settings.REPLAY_EVENTS_BATCH_SIZE,
+        channel_file=settings.CHANNEL_CONFIG,
+        tls=settings.tls,
+        verify_msp_id=settings.VERIFY_CLIENT_MSP_ID,
+        ping_interval_s=settings.GRPC_KEEPALIVE_POLICY_MIN_TIME,
+        pings_without_calls=settings.GRPC_KEEPALIVE_POLICY_PERMIT_WITHOUT_STREAM,
+        metrics_listen=settings.METRICS_LISTEN if settings.METRICS_ENABLED else None,
+    )
+    return Server(settings.DATABASE_URL, channels, settings.LISTEN, options)
 
 
 def _settings(arguments: Sequence[str] | None) -> Settings:
@@ -61,13 +85,25 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--listen", help="HOST:PORT (ORCHESTRATOR_LISTEN)")
     parser.add_argument("--channels", type=Path, help="channel file (ORCHESTRATOR_CHANNEL_CONFIG)")
     parser.add_argument("--database", help="PostgreSQL URL (ORCHESTRATOR_DATABASE_URL)")
+    parser.add_argument("--metrics", help="HOST:PORT of /metrics (METRICS_ENABLED)")
     given = parser.parse_args(arguments)
     named: dict[str, Any] = {
         "LISTEN": given.listen,
         "CHANNEL_CONFIG": given.channels,
         "DATABASE_URL": given.database,
+        "METRICS_LISTEN": given.metrics,
+        "METRICS_ENABLED": True if given.metrics else None,
     }
     return Settings(**{name: value for name, value in named.items() if value is not None})
+
+
+def _reason(error: Any) -> str:
+    """`ORCHESTRATOR_LISTEN: Field required`, of one of pydantic's errors."""
+    text = str(error["msg"]).removeprefix("Value error, ")
+    name = ".".join(map(str, error["loc"]))
+    if not name:
+        return text
+    return f"{name}: {text}" if name == "METRICS_ENABLED" else f"ORCHESTRATOR_{name}: {text}"
 
 
 def _log_as_json() -> None:

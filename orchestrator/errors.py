@@ -129,6 +129,15 @@ class Unavailable(Refusal):
 
 
 class Overloaded(Refusal):
-    """More requests wait for the channel's writer than it accepts."""
+    """More requests wait than the ledger accepts. Nothing was changed; the client may repeat in a while."""
 
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Expired(Refusal):
+    """The client's deadline passed before the request's turn came. Nothing was changed."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the request was carried out")

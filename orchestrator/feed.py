@@ -62,12 +62,19 @@ class Feed:
         self._closed = True
         self._wake.set()
 
-    async def follow(self, position: int) -> AsyncIterator[bytes]:
-        """Every event after `position`, for ever."""
+    def nudge(self) -> None:
+        """Let every stream ask again whether its caller may listen."""
+        self._reached(self.latest)
+
+    async def follow(
+        self, position: int, allowed: Callable[[], object] = lambda: None
+    ) -> AsyncIterator[bytes]:
+        """Every event after `position`, for ever, or until `allowed` raises."""
         self._subscribers += 1
         try:
             while not self._closed:
                 wake = self._wake
+                allowed()
                 batch = self._after(position)
                 if batch is None:
                     batch = await self._read_after(self._channel, position)

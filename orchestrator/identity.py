@@ -1,12 +1,14 @@
 """Who calls, in which channel: the headers of every request (orchestrator.md 2.2, in the order of 2.4)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from orchestrator.channels import Channels
 from orchestrator.errors import BadRequest, ChannelHeader, ChannelRefused
+from orchestrator.tls.material import Credentials
+from orchestrator.tls.msp import Authentication, verify
 
-Channels = Mapping[str, frozenset[str]]
-"""Members (organization ids) of each channel."""
+Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,10 @@ class Caller:
     channel: str
 
 
-def members(channels: Mapping[str, Sequence[str]]) -> Channels:
-    return {name: frozenset(organizations) for name, organizations in channels.items()}
-
-
-def identify(metadata: Iterable[tuple[str, str | bytes]] | None, channels: Channels) -> Caller:
-    """The caller that the headers name.
+def identify(
+    metadata: Metadata, channels: Channels, vouch: Callable[[str], None] = lambda organization: None
+) -> Caller:
+    """The caller that the headers name; `vouch` raises for an organization that the caller is not.
 
     Raises:
         BadRequest: `mspid` is not given exactly once.
@@ -40,6 +40,7 @@ def identify(metadata: Iterable[tuple[str, str | bytes]] | None, channels: Chann
         raise BadRequest(
             "could not extract the organization id: header mspid must be given exactly once"
         )
+    vouch(organizations[0])
     if len(names) != 1:
         raise ChannelHeader(
             "could not extract the channel: header channel must be given exactly once"
@@ -54,3 +55,27 @@ def identify(metadata: Iterable[tuple[str, str | bytes]] | None, channels: Chann
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+class Identities:
+    """Whom the ledger knows at the moment. `channels` is replaced as a whole when its file changes."""
+
+    def __init__(self, channels: Channels, certificates: Credentials | None = None) -> None:
+        """With `certificates`, a call's certificate must speak for the organization that it names."""
+        self.channels = channels
+        self._certificates = certificates
+
+    def caller(self, metadata: Metadata, authentication: Callable[[], Authentication]) -> Caller:
+        """Who calls; `authentication` gives the connection's authentication context.
+
+        Raises:
+            Refusal
+        """
+        if self._certificates is None:
+            return identify(metadata, self.channels)
+        material = self._certificates.material
+        return identify(
+            metadata,
+            self.channels,
+            lambda organization: verify(organization, authentication(), material),
+        )

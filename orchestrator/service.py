@@ -1,6 +1,7 @@
 """From a call to an answer: identity, then the channel's writer, a read, or the event stream."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
@@ -10,11 +11,12 @@ import psycopg2
 import structlog
 from google.protobuf.message import Message
 
-from orchestrator.commands import COMMANDS, Command
+from orchestrator.commands import COMMANDS
 from orchestrator.database import Pool, is_lost
 from orchestrator.errors import Internal, Refusal, Unavailable
 from orchestrator.feed import Feed, Placed
 from orchestrator.identity import Caller
+from orchestrator.limits import WAITING_BYTES, WAITING_READS, Budget, check_size
 from orchestrator.reads import assets, events, tasks
 from orchestrator.writer import Job, Writer
 from protos.orchestrator.event_pb2 import SubscribeToEventsParam
@@ -71,34 +73,70 @@ class Ledger:
         self._feeds = feeds
         self._pool = pool
         self._readers = readers
+        self._waiting_bytes = Budget(WAITING_BYTES, "requests wait to be written")
+        self._waiting_reads = Budget(WAITING_READS, "reads wait")
 
-    async def call(self, method: str, caller: Caller, request: Message) -> Message:
+    async def call(
+        self,
+        method: str,
+        caller: Caller,
+        request: Message,
+        size: int = 0,
+        deadline: float = math.inf,
+    ) -> Message:
         """The answer of a unary RPC, `Service/Method`.
+
+        Args:
+            size: bytes of the request on the wire.
+            deadline: monotonic time after which nobody waits for the answer.
 
         Raises:
             Refusal
         """
         if method in COMMANDS:
-            return await self._write(COMMANDS[method], caller, request)
+            return await self._write(method, caller, request, size, deadline)
         return await self._read(READS[method], caller, request)
 
     async def subscribe(
-        self, caller: Caller, request: SubscribeToEventsParam
+        self,
+        caller: Caller,
+        request: SubscribeToEventsParam,
+        allowed: Callable[[], object] = lambda: None,
     ) -> AsyncIterator[bytes]:
         """Events of the caller's channel after the given one, each in its wire form.
 
+        Args:
+            allowed: raises once the caller may no longer listen; asked before each batch.
+
         Raises:
-            Refusal: the start is unknown.
+            Refusal: the start is unknown, or what `allowed` raises.
         """
+        feed = self._feeds[caller.channel]
         start = await self._in_thread(events.position, caller, request.start_event_id)
-        async for event in self._feeds[caller.channel].follow(start):
+        async for event in feed.follow(start, allowed):
             yield event
 
-    async def _write(self, command: Command, caller: Caller, request: Message) -> Message:
+    async def _write(
+        self, method: str, caller: Caller, request: Message, size: int, deadline: float
+    ) -> Message:
+        check_size(request)
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        job = Job(command, caller, request, reply, abandoned=reply.cancelled)
-        self._writers[caller.channel].submit(job)
-        return await reply
+        job = Job(
+            COMMANDS[method],
+            caller,
+            request,
+            reply,
+            method=method,
+            abandoned=reply.cancelled,
+            deadline=deadline,
+            context=structlog.contextvars.get_contextvars(),
+        )
+        self._waiting_bytes.take(size)
+        try:
+            self._writers[caller.channel].submit(job)
+            return await reply
+        finally:
+            self._waiting_bytes.give_back(size)
 
     async def _read(self, read: Read, caller: Caller, request: Message) -> Message:
         answer: Message = await self._in_thread(read, caller, request)
@@ -106,6 +144,7 @@ class Ledger:
 
     async def _in_thread(self, read: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
+        self._waiting_reads.take(1)
         try:
             return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
         except psycopg2.Error as error:
@@ -113,6 +152,8 @@ class Ledger:
                 raise Unavailable("the database cannot be reached") from None
             log.exception("read_failed")
             raise Internal("the request could not be read") from None
+        finally:
+            self._waiting_reads.give_back(1)
 
 
 def deliver_outcome(reply: asyncio.Future[Message], outcome: Message | Refusal) -> None:

@@ -1,5 +1,8 @@
 """The gRPC face: handlers made from the protos' descriptors, headers checked first (orchestrator.md 2.4)."""
 
+import math
+import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -9,9 +12,13 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from structlog.contextvars import bind_contextvars
 
-from orchestrator.errors import Internal, Refusal
-from orchestrator.identity import Channels, identify
+from orchestrator.errors import Internal, Overloaded, Refusal
+from orchestrator.identity import Caller, Identities, Metadata
+from orchestrator.limits import MAX_MESSAGE as MAX_MESSAGE
+from orchestrator.limits import STREAMS, parse
+from orchestrator.metrics import CallMetrics, Metrics
 from orchestrator.service import Ledger
 from protos.orchestrator import (
     computeplan_pb2,
@@ -46,18 +53,24 @@ FILES = (
     performance_pb2,
     profiling_pb2,
 )
-MAX_MESSAGE = 64 * 1024 * 1024
-OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-]
-_HEALTH_CALLS = ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List")
-_OURS = "/orchestrator."
+RETRY_AFTER_MS = "1000"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def options(ping_interval_s: float, *, pings_without_calls: bool) -> list[tuple[str, int]]:
+    """Of the gRPC server: sizes, and how often a client may ping."""
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.max_concurrent_streams", STREAMS),
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(ping_interval_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", int(pings_without_calls)),
+        # A subscriber whose machine has vanished is noticed, and its stream ended.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
 
 
 def services() -> Iterator[ServiceDescriptor]:
@@ -65,93 +78,116 @@ def services() -> Iterator[ServiceDescriptor]:
         yield from file.DESCRIPTOR.services_by_name.values()
 
 
-def handlers(ledger: Ledger, channels: Channels) -> list["grpc.GenericRpcHandler[Any, Any]"]:
+def handlers(
+    ledger: Ledger, identities: Identities, metrics: Metrics
+) -> list["grpc.GenericRpcHandler[Any, Any]"]:
     """One generic handler a service."""
     made = []
     for service in services():
         methods = {
-            method.name: _handler(ledger, channels, service, method) for method in service.methods
+            method.name: _handler(ledger, identities, metrics, service, method)
+            for method in service.methods
         }
         made.append(grpc.method_handlers_generic_handler(service.full_name, methods))
     return made
 
 
 def _handler(
-    ledger: Ledger, channels: Channels, service: ServiceDescriptor, method: MethodDescriptor
+    ledger: Ledger,
+    identities: Identities,
+    metrics: Metrics,
+    service: ServiceDescriptor,
+    method: MethodDescriptor,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
+    # Requests arrive as bytes: who calls is known before anything is read, and what cannot be read is refused
+    # with a code of ours.
     request: type[Message] = GetMessageClass(method.input_type)
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(
-            _stream(ledger, channels), request_deserializer=request.FromString
-        )
+        counted = metrics.call("server_stream", service.full_name, method.name)
+        return grpc.unary_stream_rpc_method_handler(_stream(ledger, identities, counted))
     answer: type[Message] = GetMessageClass(method.output_type)
+    name = f"{service.name}/{method.name}"
+    counted = metrics.call("unary", service.full_name, method.name)
     return grpc.unary_unary_rpc_method_handler(
-        _unary(ledger, channels, f"{service.name}/{method.name}"),
-        request_deserializer=request.FromString,
+        _unary(ledger, identities, counted, name, request),
         response_serializer=answer.SerializeToString,
     )
 
 
 def _unary(
-    ledger: Ledger, channels: Channels, name: str
-) -> Callable[[Message, Context], Awaitable[Message]]:
-    async def call(request: Message, context: Context) -> Message:
-        try:
-            caller = identify(context.invocation_metadata(), channels)
-            return await ledger.call(name, caller, request)
-        except Refusal as refusal:
-            refused = refusal
-        except Exception:
-            log.exception("call_failed", method=name)
-            refused = Internal("the request failed")
-        log.debug("refused", method=name, status=refused.status.name, text=str(refused))
-        await context.abort(refused.status, str(refused))
-        raise refused  # abort has raised already
+    ledger: Ledger, identities: Identities, counted: CallMetrics, name: str, kind: type[Message]
+) -> Callable[[bytes, Context], Awaitable[Message]]:
+    async def call(raw: bytes, context: Context) -> Message:
+        metadata = context.invocation_metadata()
+        bind_contextvars(reqid=request_id(metadata))
+        with counted.running() as running:
+            try:
+                caller = identities.caller(metadata, context.auth_context)
+                request = parse(kind, raw)
+                answer = await ledger.call(name, caller, request, len(raw), _deadline(context))
+                running.answered()
+                log.debug("call", method=name, organization=caller.organization)
+                return answer
+            except Refusal as refusal:
+                refused = refusal
+            except Exception:
+                log.exception("call_failed", method=name)
+                refused = Internal("the request failed")
+            running.code = refused.status
+            await refuse(context, name, refused)
+            raise refused  # refuse has raised already
 
     return call
 
 
 def _stream(
-    ledger: Ledger, channels: Channels
-) -> Callable[[event_pb2.SubscribeToEventsParam, Context], AsyncIterator[bytes]]:
-    async def follow(
-        request: event_pb2.SubscribeToEventsParam, context: Context
-    ) -> AsyncIterator[bytes]:
-        try:
-            caller = identify(context.invocation_metadata(), channels)
-            async for event in ledger.subscribe(caller, request):
-                yield event
-        except Refusal as refusal:
-            await context.abort(refusal.status, str(refusal))
+    ledger: Ledger, identities: Identities, counted: CallMetrics
+) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+    name = "EventService/SubscribeToEvents"
+
+    async def follow(raw: bytes, context: Context) -> AsyncIterator[bytes]:
+        metadata = context.invocation_metadata()
+        bind_contextvars(reqid=request_id(metadata))
+
+        def identify() -> Caller:
+            return identities.caller(metadata, context.auth_context)
+
+        with counted.running() as running:
+            try:
+                caller = identify()
+                request = parse(event_pb2.SubscribeToEventsParam, raw)
+                async for event in ledger.subscribe(caller, request, identify):
+                    yield event
+                    counted.sent()
+                running.code = grpc.StatusCode.OK
+                return
+            except Refusal as refusal:
+                refused = refusal
+            except Exception:
+                log.exception("stream_failed")
+                refused = Internal("the stream failed")
+            running.code = refused.status
+            await refuse(context, name, refused)
 
     return follow
 
 
-class Headers(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Reflection and health streams need the headers too; only the unary health calls go without."""
-
-    def __init__(self, channels: Channels) -> None:
-        self._channels = channels
-
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = await continuation(details)
-        if handler is None or details.method.startswith(_OURS) or details.method in _HEALTH_CALLS:
-            return handler
-        try:
-            identify(details.invocation_metadata, self._channels)
-        except Refusal as refusal:
-            return _refusing(handler, refusal)
-        return handler
+async def refuse(context: Context, method: str, refusal: Refusal) -> None:
+    """End a call with a refusal's code and text; an overload says when to come again (gRPC's own header)."""
+    log.info("refused", method=method, status=refusal.status.name, text=str(refusal))
+    hint = (("grpc-retry-pushback-ms", RETRY_AFTER_MS),) if isinstance(refusal, Overloaded) else ()
+    await context.abort(refusal.status, str(refusal), hint)
 
 
-def _refusing(handler: Any, refusal: Refusal) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A handler of the same form that refuses every call."""
+def request_id(metadata: Metadata) -> str:
+    """What the caller says (header `reqid`), else eight random characters (orchestrator.md 2.2)."""
+    for key, value in metadata or ():
+        if key == "reqid" and isinstance(value, str) and value:
+            return value[:100]
+    return uuid.uuid4().hex[:8]
 
-    async def unary(request: Any, context: Context) -> None:
-        await context.abort(refusal.status, str(refusal))
 
-    if handler.request_streaming and handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(unary, handler.request_deserializer)
-    if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(unary, handler.request_deserializer)
-    return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer)
+def _deadline(context: Context) -> float:
+    """When the caller stops waiting, on the monotonic clock; infinity without a deadline."""
+    left = context.time_remaining()
+    return math.inf if left is None else time.monotonic() + left

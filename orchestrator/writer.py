@@ -5,10 +5,11 @@ transaction, and answered after the commit, refusals included: they may rest on 
 refusals costs no flush.
 """
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -22,10 +23,11 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from orchestrator.commands import Command
 from orchestrator.database import connect, is_lost
-from orchestrator.errors import Internal, Overloaded, Refusal, Unavailable
+from orchestrator.errors import Expired, Internal, Overloaded, Refusal, Unavailable
 from orchestrator.events import Event
 from orchestrator.identity import Caller
 from orchestrator.lease import LEASE_S, RENEW_S, RETRY_S, Lease
+from orchestrator.limits import WAITING_CALLS
 from orchestrator.loading import load, load_organizations
 from orchestrator.needs import Needs
 from orchestrator.state import Known, Moment
@@ -35,7 +37,6 @@ log = structlog.get_logger(__name__)
 
 GROUP_WEIGHT = 2_000
 """Elements (tasks, samples, …) after which a group is closed, so that nobody waits long for a big one."""
-WAITING_LIMIT = 4_096
 PATIENCE_S = 8.0
 """How long a request waits for this process to become the channel's writer."""
 FENCED = "SR001"
@@ -45,13 +46,19 @@ _RACE = (psycopg2.errors.UniqueViolation, psycopg2.errors.DeadlockDetected)
 
 @dataclass(slots=True)
 class Job:
-    """A request on its way through the writer. `reply` is whatever the deliverer knows it by."""
+    """A request on its way through the writer. `reply` is whatever the deliverer knows it by.
+
+    `deadline` is a monotonic time, `context` what log lines about the request carry.
+    """
 
     command: Command
     caller: Caller
     request: Message
     reply: Any
+    method: str = ""
     abandoned: Callable[[], bool] = lambda: False
+    deadline: float = math.inf
+    context: Mapping[str, Any] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -86,9 +93,18 @@ class Writer:
         Raises:
             Overloaded: too many wait already.
         """
-        if self._incoming.qsize() + len(self._waiting) >= WAITING_LIMIT:
+        if self.waiting >= WAITING_CALLS:
             raise Overloaded("too many requests wait for this channel; retry in 1 s")
         self._incoming.put(job)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not been taken into a group yet."""
+        return self._incoming.qsize() + len(self._waiting)
+
+    @property
+    def leads(self) -> bool:
+        return self._leads
 
     def stop(self) -> None:
         """Finish what is queued, let go of the channel, end the thread."""
@@ -138,23 +154,32 @@ class Writer:
             return
 
     def _group(self) -> list[Job]:
-        """The next requests. One that sweeps stands first in its group; abandoned ones are left out."""
+        """The next requests. One that sweeps stands first in its group."""
         group: list[Job] = []
         weight = 0
         while self._waiting and weight < GROUP_WEIGHT:
             job = self._waiting[0]
             if group and job.command.sweeps(job.request):
                 break
-            self._waiting.popleft()
-            if not job.abandoned():
-                group.append(job)
-                weight += job.command.weight(job.request)
+            group.append(self._waiting.popleft())
+            weight += job.command.weight(job.request)
         return group
+
+    def _wanted(self, group: list[Job]) -> list[Job]:
+        """Those whose clients still wait; what nobody waits for is not written."""
+        now = time.monotonic()
+        late = [job for job in group if job.deadline <= now]
+        if late:
+            self._deliver([(job, Expired()) for job in late], [])
+        return [job for job in group if job.deadline > now and not job.abandoned()]
 
     # ------------------------------------------------------------------ a group
     def _handle(self, group: list[Job], *, again: bool = False) -> None:
         batch = Batch(self._known.channel)
         outcomes: list[tuple[Job, Outcome]] = []
+        group = self._wanted(group)
+        if not group:
+            return
         try:
             outcomes = self._decide(group, batch)
             if not batch.empty:
@@ -221,8 +246,15 @@ class Writer:
                 self._handle([job])
                 self._known.settle()
             return
-        log.error("request_failed", channel=self._known.channel, exc_info=error)
-        self._deliver([(group[0], Internal("the request could not be stored"))], [])
+        job = group[0]
+        log.error(
+            "request_failed",
+            channel=self._known.channel,
+            method=job.method,
+            exc_info=error,
+            **job.context,
+        )
+        self._deliver([(job, Internal("the request could not be stored"))], [])
 
     def _recover(self, group: list[Job], outcomes: list[tuple[Job, Outcome]], batch: Batch) -> None:
         """The connection broke, maybe during the commit: find out, then answer or do it again."""

@@ -27,14 +27,24 @@ DEADLINE_S = 20.0
 class Member:
     """`member.call("FunctionService/GetFunction", request)` raises grpc.RpcError as a client sees it."""
 
-    def __init__(self, address: str, organization: str = "a", channel: str = "mychannel") -> None:
+    def __init__(
+        self,
+        address: str,
+        organization: str = "a",
+        channel: str = "mychannel",
+        credentials: "grpc.ChannelCredentials | None" = None,
+    ) -> None:
         options = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", wire.MAX_MESSAGE),
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
         ]
-        self.channel: Any = grpc.insecure_channel(address, options=options)
+        self.channel: Any
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options=options)
         self.metadata = (("mspid", organization), ("channel", channel))
         self.organization = organization
 

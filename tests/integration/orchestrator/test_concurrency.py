@@ -126,7 +126,7 @@ def test_a_fault_in_the_database_fails_only_its_own_request(
 
 
 def test_writer_refuses_more_than_it_can_queue(a: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "WAITING_LIMIT", 0)
+    monkeypatch.setattr(writing, "WAITING_CALLS", 0)
     with pytest.raises(grpc.RpcError) as refusal:
         a.plan()
     assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

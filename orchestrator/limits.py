@@ -1,0 +1,76 @@
+"""What the ledger accepts at once. Each limit says what it protects; docs/ledger.md tells users."""
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from orchestrator.errors import Invalid, Malformed, Overloaded
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one message, both ways; the original stops at 4 MiB, which 10,000 tasks outgrow."""
+MAX_ELEMENTS = 20_000
+"""Tasks, samples, models or keys in one call: larger ones would keep the channel's other writers waiting."""
+MAX_REFERENCES = 400_000
+"""Inputs and outputs of all tasks of a call together, for the same reason."""
+WAITING_BYTES = 256 * 1024 * 1024
+"""Requests of all channels that wait for their writer, in wire bytes."""
+WAITING_CALLS = 4_096
+"""Requests that wait for one channel's writer."""
+WAITING_READS = 2_048
+"""Reads that wait for a connection."""
+STREAMS = 1_000
+"""Calls and event streams under way on one connection."""
+
+M = TypeVar("M", bound=Message)
+COUNTED = ("tasks", "samples", "models", "keys", "data_manager_keys")
+
+
+def parse(kind: type[M], raw: bytes) -> M:
+    """A request from its bytes.
+
+    Raises:
+        Malformed: they are no such message: cut off, not UTF-8, nested too deeply.
+    """
+    try:
+        return kind.FromString(raw)
+    except (DecodeError, UnicodeDecodeError):
+        name = kind.DESCRIPTOR.name
+        raise Malformed(f"the request cannot be read as a {name}") from None
+
+
+def check_size(request: Message) -> None:
+    """Refuse at once what would keep the writer busy for many seconds.
+
+    Raises:
+        Invalid
+    """
+    for field, value in request.ListFields():
+        if field.name in COUNTED and len(value) > MAX_ELEMENTS:
+            raise Invalid(
+                f"{field.name}: {len(value)} elements in one call, at most {MAX_ELEMENTS} are allowed"
+            )
+        if field.name == "tasks":
+            references = sum(len(task.inputs) + len(task.outputs) for task in value)
+            if references > MAX_REFERENCES:
+                raise Invalid(
+                    f"tasks: {references} inputs and outputs in one call,"
+                    f" at most {MAX_REFERENCES} are allowed"
+                )
+
+
+class Budget:
+    """A shared allowance of an event loop, in bytes or calls. One request always fits into an unused one."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self.used = 0
+
+    def take(self, amount: int) -> None:
+        """Raises Overloaded when the allowance is used up; else `give_back` must follow."""
+        if self.used and self.used + amount > self._most:
+            raise Overloaded(f"too many {self._what}; retry in 1 s")
+        self.used += amount
+
+    def give_back(self, amount: int) -> None:
+        self.used -= amount
