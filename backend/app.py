@@ -9,8 +9,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from backend.access.organizations.membership import Membership
 from backend.access.organizations.routes import router as organizations
+from backend.access.provisioning import provision
+from backend.access.sessions.routes import router as sessions
 from backend.access.tokens.routes import router as tokens
-from backend.access.users.provisioning import provision
 from backend.assets.compute_plans.routes import router as compute_plans
 from backend.assets.data_managers.routes import router as data_managers
 from backend.assets.data_samples.routes import router as data_samples
@@ -34,6 +35,7 @@ CORS_HEADERS = [
 ]
 ROUTERS = [
     organizations,
+    sessions,
     tokens,
     functions,
     data_managers,

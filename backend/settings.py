@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, field_validator
@@ -51,7 +52,8 @@ class Settings(BaseSettings):
     BACKEND_VERSION: str = "dev"
     ISOLATED: bool = False
     # secrets
-    SECRET_KEY: str = Field(default="", repr=False)
+    # Signs tokens and encrypts stored secrets. Unset: random, so all of them end with the process.
+    SECRET_KEY: str = Field(default_factory=lambda: token_urlsafe(64), repr=False)
     # database
     DATABASE_URL: str | None = Field(default=None, repr=False)
     DATABASE_DATABASE: str = "backend"
@@ -73,6 +75,9 @@ class Settings(BaseSettings):
     DATA_UPLOAD_MAX_SIZE: int = 1024**3
     EXPIRY_TOKEN_ENABLED: bool = True
     EXPIRY_TOKEN_LIFETIME: int = 1440
+    ACCESS_TOKEN_LIFETIME: int = 1440  # minutes, of the front end's session
+    REFRESH_TOKEN_LIFETIME: int = 10_080
+    PASSWORD_MINIMUM_LENGTH: int = 20  # of passwords that users choose; never of provisioned ones
     HTTP_CLIENT_TIMEOUT_SECONDS: int = 30
     # files
     MEDIA_ROOT: Path = Path("/var/substra/medias")  # this organization's own folder
@@ -91,6 +96,12 @@ class Settings(BaseSettings):
     )
     RUN_ENVIRONMENT: dict[str, str] = Field(default_factory=dict)  # rule 42
     LOG_LEVEL: str = "INFO"
+
+    @field_validator("SECRET_KEY")
+    @classmethod
+    def _secret_key(cls, value: str) -> str:
+        """An empty key would let everybody sign tokens: it counts as unset."""
+        return value or token_urlsafe(64)
 
     @field_validator("CHANNELS", mode="before")
     @classmethod

@@ -2,7 +2,9 @@
 
 from sqlmodel import SQLModel
 
+from backend.access.oidc import tables as oidc
 from backend.access.organizations import tables as organizations
+from backend.access.sessions import tables as sessions
 from backend.access.throttle import tables as throttle
 from backend.access.tokens import tables as tokens
 from backend.access.users import tables as users
@@ -19,7 +21,7 @@ from backend.engine.bridge import tables as bridge
 from backend.engine.compute import tables as compute
 
 ROOMS = (
-    *(organizations, throttle, tokens, users),
+    *(oidc, organizations, sessions, throttle, tokens, users),
     *(functions, data_managers, data_samples, compute_plans, tasks),
     *(models, performances, profiling, failure_reports),
     *(bridge, compute),

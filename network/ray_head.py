@@ -33,6 +33,7 @@ def environment(layout: Layout, state: State) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # a replaced replica would stay for 30 s
+        "FORWARDED_ALLOW_IPS": "",  # Serve's uvicorn would believe any X-Forwarded-For (rule 28)
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["serve-metrics"]),

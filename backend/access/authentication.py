@@ -1,9 +1,7 @@
-"""From an Authorization header to who sent it (rest-api.md 2, 3 and 19)."""
+"""From what a request carries to who sent it (rest-api.md 2, 3 and 19)."""
 
 import base64
 import binascii
-import hmac
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,59 +16,75 @@ from sqlalchemy import (
     null,
     select,
     union_all,
+    update,
 )
 
+from backend.access.account import COLUMNS, USERS, Account, users_with
+from backend.access.organizations.secrets import VERIFIED, incoming_hash, is_incoming_secret
 from backend.access.organizations.tables import Organization
+from backend.access.sessions.signing import Claims, Signer, TokenInvalid
+from backend.access.throttle.bucket import take
 from backend.access.tokens.secrets import digest_of
 from backend.access.tokens.tables import BearerToken, ImplicitBearerToken
+from backend.access.users.credentials import Credentials
+from backend.access.users.django_hashes import PREFIX
 from backend.access.users.passwords import Passwords
-from backend.access.users.tables import User, UserChannel
 from backend.kit.clock import utc_now
 from backend.kit.columns import core
 from backend.kit.errors import Unauthenticated
 from backend.node import Node
 from backend.ports.ledger.errors import LedgerError
 
-_USERS = core(User)
-_CHANNELS = core(UserChannel)
 _IMPLICIT = core(ImplicitBearerToken)
 _BEARER = core(BearerToken)
 _ORGANIZATIONS = core(Organization)
 
-_WHO = (_USERS.c.id, _USERS.c.username, _USERS.c.active, _CHANNELS.c.channel_name, _CHANNELS.c.role)
-
 
 def _of_token(table: Table, expires_at: ColumnElement[datetime], implicit: bool) -> Select[Any]:
     query = select(
-        *_WHO, table.c.created, expires_at.label("expires_at"), literal(implicit).label("implicit")
+        *COLUMNS,
+        table.c.created,
+        expires_at.label("expires_at"),
+        literal(implicit).label("implicit"),
     )
-    return (
-        query.select_from(table)
-        .join(_USERS, _USERS.c.id == table.c.user_id)
-        .outerjoin(_CHANNELS, _CHANNELS.c.user_id == _USERS.c.id)
-        .where(table.c.key == bindparam("digest"))
-    )
+    return query.select_from(users_with(table)).where(table.c.key == bindparam("digest"))
 
 
 _NEVER = cast(null(), DateTime(timezone=True))
 _TOKEN = union_all(
     _of_token(_IMPLICIT, _NEVER, True), _of_token(_BEARER, _BEARER.c.expires_at, False)
 )
+_SESSION = (
+    select(*COLUMNS, USERS.c.password_changed)
+    .select_from(users_with())
+    .where(USERS.c.id == bindparam("id"))
+)
+_MOVED = USERS.alias("moved")  # users whose hash still is Django's
+_DJANGO_HASH = (
+    select(_MOVED.c.password).where(_MOVED.c.password.like(PREFIX + "%")).limit(1).scalar_subquery()
+)
 _PASSWORD = (
-    select(*_WHO, _USERS.c.password)
-    .outerjoin(_CHANNELS, _CHANNELS.c.user_id == _USERS.c.id)
-    .where(_USERS.c.username == bindparam("username"))
+    select(*COLUMNS, USERS.c.password)
+    .select_from(users_with())
+    .where(USERS.c.username == bindparam("username"))
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An authenticated user; `channel` and `role` are None until an administrator approved them."""
+class SessionInvalid(Unauthenticated):
+    """A session that the front end has to refresh: it knows this body."""
 
-    id: int
-    username: str
-    channel: str | None
-    role: str | None
+    default = "Given token not valid for any token type"
+
+    def __init__(self) -> None:
+        super().__init__(challenge='JWT realm="api"')
+
+    def body(self) -> Any:
+        message = {
+            "token_class": "AccessToken",
+            "token_type": "access",
+            "message": "Token is invalid or expired",
+        }
+        return {"detail": self.detail, "code": "token_not_valid", "messages": [message]}
 
 
 class Authentication:
@@ -79,7 +93,7 @@ class Authentication:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    # ---------------------------------------------------------------- tokens
+    # ---------------------------------------------------------------- tokens and sessions
     def by_token(self, header: str | None) -> Account | None:
         """The user of `Token <secret>`; None without a header or with another scheme."""
         words = (header or "").split()
@@ -99,7 +113,7 @@ class Authentication:
             raise Unauthenticated("User inactive or deleted.")
         if self._expiry(row.created, row.expires_at) < utc_now():
             raise Unauthenticated("The token is expired")
-        return Account(row.id, row.username, row.channel_name, row.role)
+        return Account.of(row)
 
     def _expiry(self, created: datetime, expires_at: datetime | None) -> datetime:
         """A chosen moment, or for implicit tokens the creation plus the configured lifetime."""
@@ -107,31 +121,79 @@ class Authentication:
             return expires_at
         return created + timedelta(minutes=self._node.settings.EXPIRY_TOKEN_LIFETIME)
 
-    # ----------------------------------------------------------------- basic
-    def by_basic(self, header: str | None) -> Account | str | None:
-        """An organization's id or a user for HTTP Basic; None without a header or with another scheme."""
+    def by_session(self, header: str | None, signature: str | None) -> Account | None:
+        """The user of `JWT <header.payload>` and its cookie; None without either of them."""
+        scheme, _, header_payload = (header or "").strip().partition(" ")
+        if scheme.lower() != "jwt" or not signature:
+            return None
+        try:
+            text = f"{header_payload.strip()}.{signature}"
+            claims = Signer(self._node.settings).verify("access", text)
+        except TokenInvalid:
+            raise SessionInvalid from None
+        with self._node.database.reading() as connection:
+            row = connection.execute(_SESSION, {"id": claims.user_id}).first()
+        if row is None or not row.active:
+            raise Unauthenticated("User inactive or deleted.", challenge='JWT realm="api"')
+        if _is_older(claims, row.password_changed):
+            raise SessionInvalid
+        return Account.of(row)
+
+    # ----------------------------------------------------------------- passwords
+    def by_basic(self, header: str | None, client: str) -> Account | str | None:
+        """An organization's id or a user for HTTP Basic; None without a header or with another scheme.
+
+        Raises:
+            Unauthenticated: malformed, unknown or wrong (401). Throttled: too many were wrong (429).
+        """
         scheme, _, encoded = (header or "").strip().partition(" ")
         if scheme.lower() != "basic":
             return None
         name, password = _decoded(encoded.strip())
-        peer = self._node.settings.PEERS.get(name)
-        if peer is not None:
-            if peer.incoming and hmac.compare_digest(password.encode(), peer.incoming.encode()):
-                return name
+        known = incoming_hash(self._node.database, name)
+        if known is not None and VERIFIED.knows(password, known):
+            return name
+        counted = take(self._node.database, "basic", client, self._rate)
+        identity: Account | str | None
+        if known is None:
+            identity = self.by_password(Credentials(name, password, client))
+        else:
+            identity = name if is_incoming_secret(password, known) else None
+        if identity is None:
             raise Unauthenticated("Invalid username/password.")
-        return self.by_password(name, password) or _refuse()
+        counted.give_back()
+        return identity
 
-    def by_password(self, username: str, password: str) -> Account | None:
-        """The active user with this password; an unknown name costs as much time as a wrong password."""
+    def by_password(self, credentials: Credentials) -> Account | None:
+        """The active user with this password; an unknown name costs as much time as a wrong password.
+
+        Raises:
+            Throttled: the account had too many wrong passwords in the last minute (429).
+        """
+        counted = take(self._node.database, "account", credentials.username, self._rate)
         with self._node.database.reading() as connection:
             row = None
-            if "\0" not in username:
-                row = connection.execute(_PASSWORD, {"username": username}).first()
-        known = row is not None and row.active and row.password
-        if not Passwords.verify(password, row.password if row is not None and known else None):
+            if "\0" not in credentials.username:
+                row = connection.execute(_PASSWORD, {"username": credentials.username}).first()
+            django_hash = connection.execute(select(_DJANGO_HASH)).scalar()
+        known = row.password if row is not None and row.active and row.password else None
+        if not Passwords.verify(credentials.password, known, django_hash):
             return None
         assert row is not None
-        return Account(row.id, row.username, row.channel_name, row.role)
+        counted.give_back()
+        if Passwords.is_outdated(row.password):
+            self._upgrade(row.id, row.password, credentials.password)
+        return Account.of(row)
+
+    @property
+    def _rate(self) -> int:
+        return self._node.settings.DEFAULT_THROTTLE_RATES
+
+    def _upgrade(self, user_id: int, outdated: str, password: str) -> None:
+        """Replace a hash by the current kind, unless somebody changed it meanwhile."""
+        query = update(USERS).where(USERS.c.id == user_id, USERS.c.password == outdated)
+        with self._node.database.transaction() as session:
+            session.connection().execute(query.values(password=Passwords.hash(password)))
 
     # ------------------------------------------------------------ membership
     def is_member(self, organization: str, channel: str) -> bool:
@@ -154,8 +216,9 @@ class Authentication:
         return any(member.id == organization for member in members)
 
 
-def _refuse() -> Account:
-    raise Unauthenticated("Invalid username/password.")
+def _is_older(claims: Claims, password_changed: datetime | None) -> bool:
+    """Whether a session began before the password changed; sessions know whole seconds only."""
+    return password_changed is not None and claims.issued_at < int(password_changed.timestamp())
 
 
 def _decoded(encoded: str) -> tuple[str, str]:

@@ -9,7 +9,11 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from backend.access.authentication import Account, Authentication
+from backend.access.account import Account
+from backend.access.authentication import Authentication
+from backend.access.oidc.validity import confirmed
+from backend.access.sessions.cookies import SIGNATURE
+from backend.kit.addresses import client_address
 from backend.kit.errors import BadRequest, PermissionDenied, Unauthenticated
 from backend.node import Node
 
@@ -46,8 +50,12 @@ SessionNode = Annotated[Node, Depends(session_node)]
 
 
 def optional_account(request: Request, node: SessionNode) -> Account | None:
-    """The user behind a token, None for a stranger; wrong credentials are refused (401)."""
-    return Authentication(node).by_token(request.headers.get("Authorization"))
+    """The user behind a token or a session, None for a stranger.
+
+    Raises:
+        Unauthenticated: wrong credentials (401). AccessLapsed: of a single sign-on user (403).
+    """
+    return _user_account(request, node)
 
 
 def current_account(account: Annotated[Account | None, Depends(optional_account)]) -> Account:
@@ -79,11 +87,11 @@ def file_caller(request: Request, node: SessionNode) -> Caller:
     """
     authentication = Authentication(node)
     header = request.headers.get("Authorization")
-    identity = authentication.by_basic(header) or authentication.by_token(header)
+    identity = authentication.by_basic(header, client_address(request))
     if identity is None:
-        raise Unauthenticated
+        return _user(current_account(_user_account(request, node)), node)
     if isinstance(identity, Account):
-        return _user(identity, node)
+        return _user(confirmed(node, identity), node)
     channel = request.headers.get(CHANNEL_HEADER, "")
     if not channel:
         raise BadRequest("Could not determine channel name")
@@ -95,6 +103,15 @@ def file_caller(request: Request, node: SessionNode) -> Caller:
         is_organization=True,
         proxied=PROXY_HEADER in request.headers,
     )
+
+
+def _user_account(request: Request, node: Node) -> Account | None:
+    authentication = Authentication(node)
+    header = request.headers.get("Authorization")
+    account = authentication.by_token(header)
+    if account is None:
+        account = authentication.by_session(header, request.cookies.get(SIGNATURE))
+    return None if account is None else confirmed(node, account)
 
 
 def _user(account: Account, node: Node) -> Caller:

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 from backend.access.caller import CurrentCaller, OptionalAccount, SessionNode
 from backend.access.organizations.service import OrganizationService
-from backend.access.throttle.bucket import StrangersThrottled
+from backend.access.throttle.dependencies import StrangersThrottled
 from backend.kit.answers import JsonAnswer
 
 router = APIRouter(tags=["organization"])

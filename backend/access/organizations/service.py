@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from backend.access.authentication import Account
+from backend.access.account import Account
 from backend.access.organizations.tables import Organization
 from backend.kit.columns import core
 from backend.kit.errors import ApiError, BadRequest

@@ -3,12 +3,10 @@
 import hashlib
 import math
 import time
+from dataclasses import dataclass
 
-from fastapi import Depends, Request
 from sqlalchemy import text
 
-from backend.access.caller import OptionalAccount, SessionNode
-from backend.kit.addresses import client_address
 from backend.kit.database import Database
 from backend.kit.errors import Throttled
 
@@ -27,19 +25,43 @@ _TAKE = text(
     RETURNING moments
     """
 )
-_PRUNE = text("DELETE FROM throttle_bucket WHERE moments[cardinality(moments)] < :since")
+_GIVE_BACK = text(
+    """
+    UPDATE throttle_bucket SET moments = array_remove(moments, CAST(:now AS float8))
+    WHERE bucket = :bucket AND client = :client
+    """
+)
+_PRUNE = text(
+    "DELETE FROM throttle_bucket WHERE moments = '{}' OR moments[cardinality(moments)] < :since"
+)
 
 
-def take(database: Database, bucket: str, client: str, rate: int) -> None:
-    """Count one request of `client`, at most `rate` a minute.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One counted request. `give_back` uncounts it: what turned out right need not be limited."""
+
+    database: Database
+    bucket: str
+    client: str
+    moment: float
+
+    def give_back(self) -> None:
+        values = {"bucket": self.bucket, "client": self.client, "now": self.moment}
+        with self.database.transaction(durable=False) as session:
+            session.connection().execute(_GIVE_BACK, values)
+
+
+def take(database: Database, bucket: str, client: str, rate: int) -> Taken:
+    """Count one request of `client` (an address or a name; kept as a digest), at most `rate` a minute.
 
     Raises:
         Throttled: 429, with the seconds until the next one is let in.
     """
     now = time.time()
+    digest = hashlib.sha256(client.encode(errors="surrogatepass")).hexdigest()
     values = {
         "bucket": bucket,
-        "client": hashlib.sha256(client.encode()).hexdigest(),
+        "client": digest,
         "now": now,
         "since": now - WINDOW_S,
         "rate": rate,
@@ -49,26 +71,10 @@ def take(database: Database, bucket: str, client: str, rate: int) -> None:
     if now not in moments or rate <= 0:
         oldest = min(moments, default=now)
         raise Throttled(max(1, math.ceil(oldest + WINDOW_S - now)))
+    return Taken(database, bucket, digest, now)
 
 
 def prune(database: Database) -> None:
     """Forget clients that have not asked for two minutes."""
     with database.transaction(durable=False) as session:
         session.connection().execute(_PRUNE, {"since": time.time() - 2 * WINDOW_S})
-
-
-def throttle_strangers(request: Request, node: SessionNode, account: OptionalAccount) -> None:
-    """Dependency of routes open to all: only callers without credentials are counted."""
-    if account is None:
-        take(node.database, "anon", client_address(request), node.settings.DEFAULT_THROTTLE_RATES)
-
-
-def throttle_log_ins(request: Request, node: SessionNode) -> None:
-    """Dependency of routes that check a password, whatever other credentials were sent along."""
-    client, rate = client_address(request), node.settings.DEFAULT_THROTTLE_RATES
-    take(node.database, "login", client, rate)
-    prune(node.database)
-
-
-StrangersThrottled = Depends(throttle_strangers)
-LogInsThrottled = Depends(throttle_log_ins)

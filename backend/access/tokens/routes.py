@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from backend.access.caller import CurrentAccount, SessionNode
-from backend.access.throttle.bucket import LogInsThrottled
+from backend.access.throttle.dependencies import LogInsThrottled
 from backend.access.tokens.service import TokenService
+from backend.kit.addresses import client_address
 from backend.kit.answers import JsonAnswer
 from backend.kit.bodies import document
 from backend.kit.parameters import query_parameters
@@ -27,9 +28,9 @@ Tokens = Annotated[TokenService, Depends(token_service)]
 
 
 @router.post("/api-token-auth/", dependencies=[LogInsThrottled])
-def log_in(fields: Fields, service: Tokens) -> JsonAnswer:
+def log_in(fields: Fields, request: Request, service: Tokens) -> JsonAnswer:
     """Exchange a user name and a password for a token (form, JSON or multipart)."""
-    return JsonAnswer(service.log_in(fields))
+    return JsonAnswer(service.log_in(fields, client_address(request)))
 
 
 @router.post("/api-token/", status_code=201)

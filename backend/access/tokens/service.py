@@ -4,17 +4,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from backend.access.authentication import Account, Authentication
+from backend.access.account import Account
+from backend.access.authentication import Authentication
 from backend.access.tokens.secrets import digest_of, new_secret
 from backend.access.tokens.store import TokenStore
+from backend.access.users.credentials import BLANK, NULL, REQUIRED, Credentials
 from backend.kit.clock import utc_now
 from backend.kit.errors import ApiError, Invalid, NotFound
 from backend.kit.filters import moment
 from backend.node import Node
-
-REQUIRED = "This field is required."
-NULL = "This field may not be null."
-BLANK = "This field may not be blank."
 
 
 class ImplicitLogInDisabled(ApiError):
@@ -29,17 +27,17 @@ class TokenService:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def log_in(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """A new implicit token for a user name and a password.
+    def log_in(self, fields: dict[str, Any], client: str) -> dict[str, Any]:
+        """A new implicit token for a user name and a password that came from the address `client`.
 
         Raises:
             ImplicitLogInDisabled: switched off (403). Invalid: wrong or missing credentials (400).
+            Throttled: too many wrong ones for this account (429).
         """
         settings = self._node.settings
         if not settings.EXPIRY_TOKEN_ENABLED:
             raise ImplicitLogInDisabled
-        username, password = _texts(fields, ("username", "password"))
-        account = Authentication(self._node).by_password(username, password)
+        account = Authentication(self._node).by_password(Credentials.of(fields, client))
         if account is None:
             message = "Unable to log in with provided credentials."
             raise Invalid({"non_field_errors": [message]})
@@ -101,30 +99,6 @@ class TokenService:
         with self._node.database.transaction() as session:
             if not TokenStore(session, account.id).remove(key):
                 raise missing
-
-
-def _texts(fields: dict[str, Any], names: tuple[str, ...]) -> list[str]:
-    """The named fields, all non-empty texts of sensible length.
-
-    Raises:
-        Invalid: 400 with every field's message.
-    """
-    errors: dict[str, list[str]] = {}
-    for name in names:
-        value = fields.get(name)
-        if name not in fields:
-            errors[name] = [REQUIRED]
-        elif value is None:
-            errors[name] = [NULL]
-        elif not isinstance(value, str):
-            errors[name] = ["Not a valid string."]
-        elif not value:
-            errors[name] = [BLANK]
-        elif len(value) > 4096:
-            errors[name] = ["Ensure this field has no more than 4096 characters."]
-    if errors:
-        raise Invalid(errors)
-    return [fields[name] for name in names]
 
 
 def _expiry(fields: dict[str, Any]) -> datetime:

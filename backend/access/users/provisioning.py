@@ -1,58 +1,60 @@
-"""Accounts that the settings name, made at every start (deployment.md 6.2).
+"""Accounts that the settings or an account file name (deployment.md 6.2).
 
-A password changed in the settings changes the account; one changed by its user stays. Accounts that the
-settings do not name are left alone.
+A password changed there changes the account; one changed by its user stays. Accounts that are not named are
+left alone.
 """
 
 import hashlib
 import hmac
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session
 
 from backend.access.users.passwords import Passwords
 from backend.access.users.tables import DELETED, EXTERNAL, User, UserChannel
+from backend.kit.clock import utc_now
 from backend.kit.columns import core
-from backend.node import Node
-from backend.settings import UserSettings
+from backend.settings import Settings, UserSettings
 
-_LOCK = 0x5B57B
 _USERS = core(User)
 _CHANNELS = core(UserChannel)
 
 
-def provision(node: Node) -> None:
-    """Make the listed accounts and the two that stand for others; one process at a time."""
-    key = node.settings.SECRET_KEY
-    with node.database.transaction() as session:
-        session.connection().execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        for username in (EXTERNAL, DELETED):
-            _add(session, username, active=False)
-        for user in sorted(node.settings.USERS, key=lambda user: user.username):
-            _settle(session, user, key)
+def provision_virtual_users(session: Session) -> None:
+    """The two accounts that stand for others and log in nowhere."""
+    for username in (EXTERNAL, DELETED):
+        _add(session, username, active=False)
 
 
-def _add(session: Session, username: str, *, active: bool) -> None:
-    new = User(username=username, active=active)
-    values = new.model_dump(exclude={"id"})
-    query = insert(_USERS).values(**values).on_conflict_do_nothing(index_elements=["username"])
-    session.connection().execute(query)
-
-
-def _settle(session: Session, user: UserSettings, key: str) -> None:
-    _add(session, user.username, active=True)
+def provision_user(session: Session, settings: Settings, user: UserSettings) -> bool:
+    """Make one account, or change it where what is said of it changed; whether anything did."""
+    new = _add(session, user.username, active=True)
     connection = session.connection()
     known = connection.execute(
         select(_USERS.c.id, _USERS.c.provisioned).where(_USERS.c.username == user.username)
     ).one()
     said = f"{user.username}\0{user.password}\0{user.channel}\0{user.role}"
-    digest = hmac.new(key.encode(), said.encode(), hashlib.sha256).hexdigest()
+    key = settings.SECRET_KEY.encode()
+    digest = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
     if known.provisioned == digest:
-        return
-    changes = {"password": Passwords.hash(user.password), "provisioned": digest, "active": True}
+        return False
+    changes = {
+        "password": Passwords.hash(user.password),
+        "password_changed": None if new else utc_now(),
+        "provisioned": digest,
+        "active": True,
+    }
     connection.execute(_USERS.update().where(_USERS.c.id == known.id).values(**changes))
     link = {"channel_name": user.channel, "role": user.role}
     query = insert(_CHANNELS).values(user_id=known.id, **link)
     query = query.on_conflict_do_update(index_elements=["user_id"], set_=link)
     connection.execute(query)
+    return True
+
+
+def _add(session: Session, username: str, *, active: bool) -> bool:
+    new = User(username=username, active=active)
+    values = new.model_dump(exclude={"id"})
+    query = insert(_USERS).values(**values).on_conflict_do_nothing(index_elements=["username"])
+    return session.connection().execute(query).rowcount > 0

@@ -6,6 +6,7 @@ from sqlalchemy import DateTime
 from sqlmodel import Field, SQLModel
 
 from backend.kit.clock import utc_now
+from backend.kit.columns import optional_moment
 
 EXTERNAL = "external"  # shown as the creator of other organizations' plans
 DELETED = "deleted"  # takes over the plans of a removed user
@@ -18,10 +19,13 @@ class User(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     username: str = Field(max_length=150, unique=True)
-    password: str = Field(default="", max_length=255)  # argon2 hash; empty: no log-in by password
+    password: str = Field(
+        default="", max_length=255
+    )  # argon2 or Django hash; empty: no log-in by password
     email: str = Field(default="", max_length=254)
     active: bool = True
     provisioned: str | None = Field(default=None, max_length=64)
+    password_changed: datetime | None = optional_moment()  # sessions begun earlier have ended
     date_joined: datetime = Field(
         default_factory=utc_now, sa_type=DateTime(timezone=True), nullable=False
     )

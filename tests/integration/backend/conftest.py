@@ -64,7 +64,9 @@ def node(settings: Settings) -> Iterator[Node]:
 @contextmanager
 def serving(app: FastAPI, port: int = 0) -> Iterator[httpx.Client]:
     """The application under uvicorn (on a free port when 0), and a client whose base URL is that port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="on")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_config=None, lifespan="on", proxy_headers=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from backend.kit.database import Database
-from backend.kit.migrations import prepare
+from backend.kit.migrations import configuration, prepare
 from backend.tables import metadata
 
 
@@ -28,7 +29,8 @@ def test_processes_that_start_together_wait_for_each_other(database_url: str) ->
             assert list(pool.map(prepare, databases)) == [None] * 4
         with databases[0].engine.connect() as connection:
             versions = connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
-        assert versions == [("0002",)]
+            head = ScriptDirectory.from_config(configuration(connection)).get_current_head()
+        assert versions == [(head,)]
     finally:
         for database in databases:
             database.dispose()

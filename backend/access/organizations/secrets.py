@@ -1,0 +1,142 @@
+"""Secrets of both directions between organizations (rest-api.md 19): rows, checks and their use."""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+from secrets import token_bytes
+from threading import Lock
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import Session
+
+from backend.access.encryption import Cipher, Undecryptable
+from backend.access.organizations.tables import (
+    IncomingOrganization,
+    Organization,
+    OutgoingOrganization,
+)
+from backend.access.users.passwords import Passwords
+from backend.kit.clock import utc_now
+from backend.kit.columns import core
+from backend.kit.database import Database
+from backend.settings import PeerSettings, Settings
+
+_INCOMING, _OUTGOING = core(IncomingOrganization), core(OutgoingOrganization)
+_ORGANIZATIONS = core(Organization)
+PURPOSE = "outgoing organizations"
+
+
+class Verified:
+    """Secrets that were verified before, as digests keyed by this process: argon2 is asked once a secret.
+
+    An entry holds only for the very hash that is stored, so that a changed secret counts at once.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self._key = token_bytes(32)
+        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._most = most
+        self._lock = Lock()
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.new(self._key, secret.encode(errors="surrogatepass"), hashlib.sha256).digest()
+
+    def knows(self, secret: str, secret_hash: str) -> bool:
+        with self._lock:
+            known = self._known.get(secret_hash, b"")
+        return hmac.compare_digest(known, self._digest(secret))
+
+    def remember(self, secret: str, secret_hash: str) -> None:
+        with self._lock:
+            self._known[secret_hash] = self._digest(secret)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
+VERIFIED = Verified()
+
+
+def incoming_hash(database: Database, organization: str) -> str | None:
+    """The hash of the secret by which an organization calls us; None when there is none."""
+    if "\0" in organization:
+        return None
+    query = select(_INCOMING.c.secret_hash).where(_INCOMING.c.organization_id == organization)
+    with database.reading() as connection:
+        return connection.execute(query).scalar_one_or_none()
+
+
+def is_incoming_secret(secret: str, secret_hash: str) -> bool:
+    """Whether this is the secret, in constant time once it was right before."""
+    if VERIFIED.knows(secret, secret_hash):
+        return True
+    if not Passwords.verify(secret, secret_hash):
+        return False
+    VERIFIED.remember(secret, secret_hash)
+    return True
+
+
+def set_incoming(
+    session: Session, organization: str, secret: str, provisioned: str | None = None
+) -> None:
+    """Make this the secret by which an organization calls us."""
+    values = {
+        "secret_hash": Passwords.hash(secret),
+        "provisioned": provisioned,
+        "changed": utc_now(),
+    }
+    query = insert(_INCOMING).values(organization_id=organization, **values)
+    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=values)
+    session.connection().execute(query)
+
+
+def set_outgoing(
+    session: Session,
+    settings: Settings,
+    organization: str,
+    secret: str,
+    url: str | None,
+    provisioned: str | None = None,
+) -> None:
+    """Make this the secret with which we call an organization, at `url` or at its registered address."""
+    values = {
+        "url": url,
+        "secret": Cipher(settings, PURPOSE).encrypt(secret),
+        "provisioned": provisioned,
+        "changed": utc_now(),
+    }
+    query = insert(_OUTGOING).values(organization_id=organization, **values)
+    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=values)
+    session.connection().execute(query)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingSecrets:
+    """Where and with which secret another organization is called; the exchange's source."""
+
+    settings: Settings
+    database: Database
+
+    def __call__(self, organization: str, channel: str) -> PeerSettings | None:
+        """None when no secret is set, or it cannot be decrypted, or no address is known (rule 27)."""
+        query = select(_OUTGOING.c.url, _OUTGOING.c.secret)
+        query = query.where(_OUTGOING.c.organization_id == organization)
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            url = row.url or connection.execute(_registered(organization, channel)).scalar()
+        try:
+            secret = Cipher(self.settings, PURPOSE).decrypt(row.secret)
+        except Undecryptable:
+            return None
+        return PeerSettings(url=url, outgoing=secret, incoming="") if url else None
+
+
+def _registered(organization: str, channel: str):  # type: ignore[no-untyped-def]
+    """The address that an organization registered on a channel; empty ones count as none."""
+    columns = _ORGANIZATIONS.c
+    return select(columns.address).where(
+        columns.organization_id == organization, columns.channel == channel
+    )
