@@ -11,10 +11,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from orchestrator.errors import Refusal
+from orchestrator.errors import Refusal, Unavailable
 from orchestrator.identity import Identities
 from orchestrator.wire import Context, refuse
 
+LAST_WORD_S = 0.2
 OURS = "/orchestrator."
 OPEN = ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List")
 
@@ -25,6 +26,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
         self._running: set[asyncio.Task[Any]] = set()
+        self._ending = False
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
@@ -32,8 +34,13 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             return handler
         return self._guarded(details.method, handler)
 
-    def end_streams(self) -> None:
-        for task in self._running:
+    async def end_streams(self) -> None:
+        """End what is open, once those who watch the health were told."""
+        self._ending = True
+        running = list(self._running)
+        if running:
+            await asyncio.wait(running, timeout=LAST_WORD_S)
+        for task in running:
             task.cancel()
 
     def _guarded(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -44,13 +51,18 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
                 self._identities.caller(context.invocation_metadata(), context.auth_context)
             except Refusal as refusal:
                 await refuse(context, method, refusal)
-            task = asyncio.current_task()
-            assert task is not None
+            task = asyncio.ensure_future(_answer(handler, request, context))
             self._running.add(task)
             try:
-                return await _answer(handler, request, context)
+                return await task
+            except asyncio.CancelledError:
+                if not self._ending:
+                    raise
             finally:
                 self._running.discard(task)
+            # A task that is only canceled would leave the client waiting.
+            await refuse(context, method, Unavailable("the ledger is stopping"))
+            return None
 
         form = (handler.request_deserializer, handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:

@@ -8,10 +8,9 @@ from orchestrator.errors import Invalid, Malformed, Overloaded
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message, both ways; the original stops at 4 MiB, which 10,000 tasks outgrow."""
-MAX_ELEMENTS = 20_000
-"""Tasks, samples, models or keys in one call: larger ones would keep the channel's other writers waiting."""
-MAX_REFERENCES = 400_000
-"""Inputs and outputs of all tasks of a call together, for the same reason."""
+MAX_PARTS = 100_000
+"""Tasks with their inputs and outputs, samples, models, keys in one call: more than fit into the original's
+4 MiB. Larger ones would keep the channel's other writers waiting for many seconds."""
 WAITING_BYTES = 256 * 1024 * 1024
 """Requests of all channels that wait for their writer, in wire bytes."""
 WAITING_CALLS = 4_096
@@ -44,18 +43,18 @@ def check_size(request: Message) -> None:
     Raises:
         Invalid
     """
+    parts = 0
     for field, value in request.ListFields():
-        if field.name in COUNTED and len(value) > MAX_ELEMENTS:
-            raise Invalid(
-                f"{field.name}: {len(value)} elements in one call, at most {MAX_ELEMENTS} are allowed"
-            )
+        if field.name in COUNTED:
+            parts += len(value)
         if field.name == "tasks":
-            references = sum(len(task.inputs) + len(task.outputs) for task in value)
-            if references > MAX_REFERENCES:
-                raise Invalid(
-                    f"tasks: {references} inputs and outputs in one call,"
-                    f" at most {MAX_REFERENCES} are allowed"
-                )
+            parts += sum(len(task.inputs) + len(task.outputs) for task in value)
+        elif field.name == "samples":
+            parts += sum(len(sample.data_manager_keys) for sample in value)
+    if parts > MAX_PARTS:
+        raise Invalid(
+            f"{parts} elements with their inputs and outputs in one call, at most {MAX_PARTS} are allowed"
+        )
 
 
 class Budget:

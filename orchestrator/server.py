@@ -99,6 +99,10 @@ class Server:
         """`host:port` of `/metrics`, empty when nobody asked for it."""
         return self._metrics_address
 
+    def waiting(self, channel: str) -> int:
+        """Requests that wait for the channel's writer."""
+        return self._writers[channel].waiting
+
     def start(self) -> None:
         """Bring the schema up to date and serve.
 
@@ -111,6 +115,9 @@ class Server:
         self._replay_pool = Pool(self._url, REPLAYERS)
         self._readers = ThreadPoolExecutor(READERS, "ledger-read")
         self._replayers = ThreadPoolExecutor(REPLAYERS, "ledger-replay")
+        self.ledger = Ledger(
+            writers=self._writers, feeds=self._feeds, pool=self._pool, readers=self._readers
+        )
         self._gossip = Gossip(self._url, self._holder, self._heard)
         if self._options.metrics_listen:
             host, _, port = self._options.metrics_listen.rpartition(":")
@@ -166,11 +173,8 @@ class Server:
                 options.ping_interval_s, pings_without_calls=options.pings_without_calls
             ),
         )
-        ledger = Ledger(
-            writers=self._writers, feeds=self._feeds, pool=self._pool, readers=self._readers
-        )
         self._server.add_generic_rpc_handlers(
-            tuple(wire.handlers(ledger, self._identities, self._metrics))
+            tuple(wire.handlers(self.ledger, self._identities, self._metrics))
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -196,7 +200,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         for feed in self._feeds.values():
             feed.close()
-        self._guard.end_streams()
+        await self._guard.end_streams()
         await self._server.stop(DRAIN_S)
 
     # ------------------------------------------------------------------ channels, and files that change

@@ -73,8 +73,8 @@ class Ledger:
         self._feeds = feeds
         self._pool = pool
         self._readers = readers
-        self._waiting_bytes = Budget(WAITING_BYTES, "requests wait to be written")
-        self._waiting_reads = Budget(WAITING_READS, "reads wait")
+        self.waiting_bytes = Budget(WAITING_BYTES, "requests wait to be written")
+        self.waiting_reads = Budget(WAITING_READS, "reads wait")
 
     async def call(
         self,
@@ -131,12 +131,12 @@ class Ledger:
             deadline=deadline,
             context=structlog.contextvars.get_contextvars(),
         )
-        self._waiting_bytes.take(size)
+        self.waiting_bytes.take(size)
         try:
             self._writers[caller.channel].submit(job)
             return await reply
         finally:
-            self._waiting_bytes.give_back(size)
+            self.waiting_bytes.give_back(size)
 
     async def _read(self, read: Read, caller: Caller, request: Message) -> Message:
         answer: Message = await self._in_thread(read, caller, request)
@@ -144,7 +144,7 @@ class Ledger:
 
     async def _in_thread(self, read: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
-        self._waiting_reads.take(1)
+        self.waiting_reads.take(1)
         try:
             return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
         except psycopg2.Error as error:
@@ -153,7 +153,7 @@ class Ledger:
             log.exception("read_failed")
             raise Internal("the request could not be read") from None
         finally:
-            self._waiting_reads.give_back(1)
+            self.waiting_reads.give_back(1)
 
 
 def deliver_outcome(reply: asyncio.Future[Message], outcome: Message | Refusal) -> None:
