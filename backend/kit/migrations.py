@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from backend.kit.database import Database
+from backend.kit.database import DURABLE, Database
 
 _LOCK = 0x5B57A  # one number for all databases: an advisory lock belongs to one database
 SCRIPTS = Path(__file__).parents[1] / "migrations"
@@ -23,5 +23,6 @@ def configuration(connection: Connection) -> Config:
 def prepare(database: Database) -> None:
     """Run what is missing, one process at a time: the others wait for the lock, then find all there."""
     with database.engine.begin() as connection:
+        connection.exec_driver_sql(DURABLE)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         command.upgrade(configuration(connection), "head")

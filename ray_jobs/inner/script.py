@@ -18,6 +18,8 @@ from typing import Any
 
 MOST_NAMES = 200
 _LONGEST_NAME = 100
+_NEVER = frozenset(("__main__", "antigravity", "idlelib", "test", "this", "turtledemo"))
+_STANDARD = frozenset(getattr(sys, "stdlib_module_names", ())) - _NEVER  # none before Python 3.10
 
 
 def prepare(
@@ -125,21 +127,33 @@ def close_files(modules: list[types.ModuleType]) -> None:
 def gained(before: frozenset[str], packages: str) -> tuple[list[str], list[types.ModuleType]]:
     """Names to learn among the modules loaded since `before`, and the modules that are the user's own.
 
-    Only what lies below the folder `packages` may be learned (rule 13): whole packages first, then their
-    public parts in the order of their import, which brings most of what lies deeper.
+    Only what lies below the folder `packages` may be learned, and the standard library (rule 13): whole
+    packages first, then their public parts in the order of their import, which brings most of what lies deeper.
     """
-    learned, own = [], [sys.modules["__main__"]]
+    learned, standard, own = [], [], [sys.modules["__main__"]]
     for name, module in list(sys.modules.items()):
         if name in before or module is None:
             continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.startswith(packages + os.sep):
-            if len(name) <= _LONGEST_NAME and not any(part[:1] == "_" for part in name.split(".")):
+        if is_standard(name):
+            standard.append(name)
+        elif isinstance(file, str) and file.startswith(packages + os.sep):
+            if _is_public(name):
                 learned.append(name)
         elif isinstance(module, types.ModuleType) and not _of_interpreter(file):
             own.append(module)
     learned.sort(key=lambda name: name.count("."))
+    learned += [name for name in standard if _is_public(name)]
     return learned[:MOST_NAMES], own
+
+
+def is_standard(name: str) -> bool:
+    """Whether a module of this name is the standard library's, and no joke or test of it."""
+    return name.partition(".")[0] in _STANDARD
+
+
+def _is_public(name: str) -> bool:
+    return len(name) <= _LONGEST_NAME and not any(part[:1] == "_" for part in name.split("."))
 
 
 def _of_interpreter(file: object) -> bool:

@@ -65,7 +65,7 @@ class Zygote:
         return self._packages
 
     def _warm(self, names: list[Any]) -> None:
-        """Import what earlier tasks imported, if it is the environment's own; then try a fork out."""
+        """Import what earlier tasks imported, if it is the environment's own or Python's; then try a fork."""
         for name in names[: script.MOST_NAMES]:
             if isinstance(name, str) and _NAME.fullmatch(name) and self._is_ours(name):
                 try:
@@ -82,6 +82,8 @@ class Zygote:
     def _is_ours(self, name: str) -> bool:
         if name in sys.modules:
             return False
+        if script.is_standard(name):
+            return True
         try:
             spec = importlib.util.find_spec(name.partition(".")[0])
         except (ImportError, ValueError):

@@ -253,14 +253,21 @@ class Playground:
         spec = UpdateComputePlanTasksSpec(key=plan.key, tasks=list(tasks))
         return self.clients[0].add_compute_plan_tasks(plan.key, spec)
 
-    def finish(self, plan: ComputePlan, timeout_s: float = 120.0) -> ComputePlan:
+    def finish(
+        self, plan: ComputePlan, timeout_s: float = 120.0, every_s: float = 0.05
+    ) -> ComputePlan:
         """Wait for the plan's end, however it ends."""
         return self.clients[0].wait_compute_plan(
-            plan.key, timeout=timeout_s, polling_period=0.05, raise_on_failure=False
+            plan.key, timeout=timeout_s, polling_period=every_s, raise_on_failure=False
         )
 
-    def run(self, tasks: Sequence[ComputePlanTaskSpec], timeout_s: float = 120.0) -> ComputePlan:
-        return self.finish(self.submit(tasks), timeout_s)
+    def run(
+        self,
+        tasks: Sequence[ComputePlanTaskSpec],
+        timeout_s: float = 120.0,
+        every_s: float = 0.05,
+    ) -> ComputePlan:
+        return self.finish(self.submit(tasks), timeout_s, every_s)
 
     def model(
         self, task: ComputePlanTaskSpec, client: int = 0, identifier: str = "shared"

@@ -163,7 +163,7 @@ class ControlPlane:
             known = lambda digest: _has(store, digest)  # noqa: E731
             builds = Builds(settings, database, storage, ledger, builder, known)
             loops.append(self._loop("builder", builds.turn, "build", 1.0))
-        bridges = [self._bridge(channel) for channel in settings.CHANNELS]
+        bridges = [self._bridge(channel, self._preparation) for channel in settings.CHANNELS]
         keeper = Threaded("keeper", self._keeper.run, time.monotonic, lambda: False)
         return [keeper, *bridges, *loops]
 
@@ -174,8 +174,9 @@ class ControlPlane:
         loop = Loop(name, turn, self._keeper, self._stop, signal=signal, every_s=every_s)
         return Threaded(name, loop.run, lambda: loop.beat, lambda: loop.busy)
 
-    def _bridge(self, channel: str) -> Threaded:
-        applier = Applier(self._node.database, channel, self._settings.MSP_ID, self._wakeups.wake)
+    def _bridge(self, channel: str, preparation: Preparation) -> Threaded:
+        database, me = self._node.database, self._settings.MSP_ID
+        applier = Applier(database, channel, me, self._wakeups.wake, preparation.offers)
         bridge = ChannelBridge(self._node.ledger.on(channel), applier, self._leases, self._stop)
         return Threaded(f"event-bridge:{channel}", bridge.run, lambda: bridge.beat, lambda: False)
 

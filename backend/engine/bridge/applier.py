@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from backend.assets.apply import Applied, apply_events
-from backend.engine.bridge.consequences import follow
+from backend.engine.bridge.consequences import Offers, follow, tidy
 from backend.engine.bridge.store import CursorStore
 from backend.kit.database import Database
 from protos.orchestrator import event_pb2
@@ -32,12 +32,14 @@ class Applier:
         channel: str,
         me: str,
         wake: Callable[[set[str]], None],
+        offers: Offers,
         apply: Apply = apply_events,
     ) -> None:
         self._database = database
         self._channel = channel
         self.me = me
         self._wake = wake
+        self._offers = offers
         self._apply = apply
         self.cursor = ""
 
@@ -80,9 +82,21 @@ class Applier:
             if store.lock() != self.cursor:
                 raise CursorMoved
             applied = self._apply(session, self._channel, events)
-            topics = follow(session, applied, self.me, self._channel)
+            topics = follow(session, applied, self.me, self._channel, self._offers)
             store.save(events[-1].id)
         self.cursor = events[-1].id
+        self._wake(topics)
+        self._tidy(applied)
+
+    def _tidy(self, applied: Applied) -> None:
+        if not applied.tasks_final:
+            return
+        try:
+            with self._database.transaction(durable=False) as session:
+                topics = tidy(session, applied, self.me)
+        except SQLAlchemyError as error:
+            log.warning("not_tidied", channel=self._channel, error=str(error).splitlines()[0])
+            return
         self._wake(topics)
 
     def _park(self, event: event_pb2.Event, error: Exception) -> None:

@@ -4,7 +4,8 @@ Runs in the bridge's transaction, after the rows were changed. Everything is ide
 inserts nothing twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,14 +18,8 @@ from backend.engine.compute.tables import Kind
 from protos.orchestrator import function_pb2
 
 WAITING = function_pb2.FunctionStatus.Name(function_pb2.FUNCTION_STATUS_WAITING)
-TOPIC = {
-    Kind.TASK: "new",
-    Kind.BUILD: "build",
-    Kind.CANCEL: "chore",
-    Kind.DISABLE: "chore",
-    Kind.DELETE: "chore",
-}
-"""The signal that the loop waits on which does this kind of work (`wakeups.Wakeups`)."""
+Offers = Callable[[Session, Sequence[UUID]], Mapping[UUID, dict[str, Any]]]
+"""The leases of those among these new tasks that need no preparation."""
 
 _CLOSE = text("""
     UPDATE work SET state = CASE WHEN state = 'leased' THEN state ELSE 'done' END,
@@ -58,7 +53,9 @@ _TRANSIENT = text(
 )
 
 
-def wanted(applied: Applied, me: str, channel: str) -> list[NewWork]:
+def wanted(
+    applied: Applied, me: str, channel: str, offers: Mapping[UUID, dict[str, Any]]
+) -> list[NewWork]:
     """The work that the batch asks of organization `me`: pure."""
     works = [
         NewWork(Kind.BUILD, function.key, channel)
@@ -66,7 +63,7 @@ def wanted(applied: Applied, me: str, channel: str) -> list[NewWork]:
         if function.owner == me and function.status == WAITING
     ]
     works += [
-        NewWork(Kind.TASK, task.key, channel, task.compute_plan)
+        NewWork(Kind.TASK, task.key, channel, task.compute_plan, offer=offers.get(task.key))
         for task in applied.tasks_ready
         if task.worker == me
     ]
@@ -75,20 +72,19 @@ def wanted(applied: Applied, me: str, channel: str) -> list[NewWork]:
     return works
 
 
-def follow(session: Session, applied: Applied, me: str, channel: str) -> set[str]:
+def follow(session: Session, applied: Applied, me: str, channel: str, offers: Offers) -> set[str]:
     """Write what the batch means for the engine; return the signals to fire after the commit."""
     queue = WorkQueue(session)
-    works = wanted(applied, me, channel)
-    topics = {TOPIC[kind] for kind in queue.add(works)}
-    final = [task.key for task in applied.tasks_final]
-    if final:
-        ours = [
-            task.key
-            for task in applied.tasks_final
-            if task.worker == me and task.status is not TaskStatus.DONE
-        ]
-        _run(session, _CLOSE, keys=ours) if ours else None
-        topics |= {TOPIC[kind] for kind in queue.add(_useless(session, me, final))}
+    ready = [task.key for task in applied.tasks_ready if task.worker == me]
+    offered = offers(session, ready) if ready else {}
+    topics = queue.add(wanted(applied, me, channel, offered))
+    ours = [
+        task.key
+        for task in applied.tasks_final
+        if task.worker == me and task.status is not TaskStatus.DONE
+    ]
+    if ours:
+        _run(session, _CLOSE, keys=ours)
     if applied.plans_canceled:
         _run(session, _STOP, plans=applied.plans_canceled)
     ended = [*applied.plans_canceled, *applied.plans_failed]
@@ -98,11 +94,18 @@ def follow(session: Session, applied: Applied, me: str, channel: str) -> set[str
     return topics
 
 
-def _useless(session: Session, me: str, final: Sequence[UUID]) -> list[NewWork]:
+def tidy(session: Session, applied: Applied, me: str) -> set[str]:
+    """Have those transient outputs removed that the batch made useless; return the signals to fire.
+
+    Nothing waits for it, so it has a transaction of its own after the batch's; the janitor finds what a crash
+    between the two forgets.
+    """
+    final = [task.key for task in applied.tasks_final]
     rows = session.connection().execute(
-        _TRANSIENT, {"me": me, "final": names(FINAL), "keys": list(final)}
+        _TRANSIENT, {"me": me, "final": names(FINAL), "keys": final}
     )
-    return [NewWork(Kind.DISABLE, row.key, row.channel, row.compute_plan_key) for row in rows]
+    works = [NewWork(Kind.DISABLE, row.key, row.channel, row.compute_plan_key) for row in rows]
+    return WorkQueue(session).add(works)
 
 
 def names(statuses: Iterable[TaskStatus]) -> list[str]:

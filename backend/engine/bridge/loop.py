@@ -24,9 +24,16 @@ log = structlog.get_logger()
 BATCH = 500
 PAUSE_S = 0.5
 LINGER_S = 0.01
-LINGER_BUSY_S = 0.06
+LINGER_BUSY_S = 0.15
 """When the last batch ended less than `BUSY_S` ago: the events of one task then share one transaction."""
+LINGER_END_S = 0.03
+"""For the end of a task of ours, which somebody may be waiting for."""
 BUSY_S = 0.2
+_OVER = {
+    computetask_pb2.STATUS_DONE,
+    computetask_pb2.STATUS_FAILED,
+    computetask_pb2.STATUS_CANCELED,
+}
 _NO_SUCH_EVENT = {
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.NOT_FOUND,
@@ -153,6 +160,14 @@ def urgent(event: event_pb2.Event, me: str) -> bool:
     return False
 
 
+def _ends(event: event_pb2.Event, me: str) -> bool:
+    """Whether a task of the organization `me` is over."""
+    task = event.compute_task
+    return (
+        event.WhichOneof("asset") == "compute_task" and task.worker == me and task.status in _OVER
+    )
+
+
 def _take(
     arrived: "queue.Queue[event_pb2.Event | Exception | None]",
     timeout_s: float,
@@ -175,6 +190,8 @@ def _take(
                 return batch, None
             if urgent(item, me):
                 until = 0.0
+            elif _ends(item, me):
+                until = min(until, time.monotonic() + LINGER_END_S)
             left = until - time.monotonic()
             item = arrived.get(timeout=left) if left > 0 else arrived.get_nowait()
     except queue.Empty:

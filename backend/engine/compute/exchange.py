@@ -1,7 +1,7 @@
 """What runners ask of ring 1: take a result, give the next lease (rule 36). The routes do the waiting.
 
-Claim (commit) → EXECUTING on the ledger → the lease goes out (rule 2). Result → outbox row (commit) → report
-(rule 1).
+Claim (commit) → the lease goes out, EXECUTING on the ledger beside it (rule 2). Result, once that is answered →
+outbox row (commit) → report (rule 1).
 """
 
 import hmac
@@ -52,6 +52,11 @@ class RunnerService:
         self._reporter = reporter
         self._known: dict[UUID, tuple[float, str]] = {}
 
+    def recognized(self, session: UUID, token: str) -> bool:
+        """Whether this session showed this token within the last minute."""
+        until, known = self._known.get(session, (0.0, ""))
+        return time.monotonic() <= until and hmac.compare_digest(known, digest(self._secret, token))
+
     def authenticate(self, session: UUID, token: str) -> None:
         """Check a session's token; now and then note that the session lives.
 
@@ -90,24 +95,43 @@ class RunnerService:
     def report(self, entry: Entry) -> None:
         self._reporter.report(entry)
 
-    def take(self, session: UUID) -> dict[str, Any] | None:
-        """The next lease for this session, EXECUTING on the ledger already; None when there is nothing.
+    def held(self, session: UUID) -> Claimed | None:
+        """The lease that this session has already: the answer that brought it was lost."""
+        with self._database.transaction(durable=False) as database:
+            work = WorkQueue(database).held(session)
+        return work if work is not None and self._fit(work) else None
 
-        A session that asks again without having given a result gets the lease that it has: the answer of
-        its last call was lost.
+    def take(self, session: UUID) -> Claimed | None:
+        """The next task for this session; None when there is nothing.
+
+        A claim that a crash of PostgreSQL forgets is found lost by the runner's next heartbeat, so it waits
+        for no flush.
         """
-        with self._database.transaction() as database:
-            queue = WorkQueue(database)
-            work = queue.held(session) or queue.claim_task(session)
         for _ in range(LOOKS):
-            if work is None:
-                return None
-            lease = self._start(work)
-            if lease is not None:
-                return lease
-            with self._database.transaction() as database:
+            with self._database.transaction(durable=False) as database:
                 work = WorkQueue(database).claim_task(session)
+            if work is None or self._fit(work):
+                return work
         return None
+
+    def start(self, work: Claimed) -> None:
+        """Tell the ledger that the task runs, while it starts: nothing leaves the machine before (rule 2).
+
+        A task that is over loses its lease, and the runner's next heartbeat ends it. Where the ledger does
+        not answer, the report says it again.
+        """
+        try:
+            self._ledger(work.channel).apply_task_action(
+                str(work.key), computetask_pb2.TASK_ACTION_EXECUTING, "task started"
+            )
+        except LedgerError as error:
+            answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
+            if answer is Answer.OVER:
+                self._drop(work, error.details)
+            elif answer is Answer.AGAIN:
+                log.warning("start_unanswered", task=str(work.key), error=error.details)
+            elif answer is not Answer.SUCCESS:
+                self._put_back(work, error)
 
     def beat(self, session: UUID, leases: dict[UUID, str]) -> Beat:
         with self._database.transaction(durable=False) as database:
@@ -118,28 +142,15 @@ class RunnerService:
         with self._database.transaction(durable=False) as database:
             return SessionStore(database).canceled(session)
 
-    def _start(self, work: Claimed) -> dict[str, Any] | None:
-        """Tell the ledger that the task runs; None when this lease is not to be handed out."""
+    def _fit(self, work: Claimed) -> bool:
+        """False when this lease is not to be handed out."""
         if work.canceled:
             self._drop(work, "its plan was canceled")
-            return None
+            return False
         if worn_out(work.attempts - 1):
-            reason = f"{work.attempts - 1} workers were lost while running this task"
-            self._fail(work, reason)
-            return None
-        try:
-            self._ledger(work.channel).apply_task_action(
-                str(work.key), computetask_pb2.TASK_ACTION_EXECUTING, "task started"
-            )
-        except LedgerError as error:
-            answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
-            if answer is Answer.OVER:
-                self._drop(work, error.details)
-                return None
-            if answer is not Answer.SUCCESS:
-                self._put_back(work, error)
-                return None
-        return lease(work)
+            self._fail(work, f"{work.attempts - 1} workers were lost while running this task")
+            return False
+        return True
 
     def _drop(self, work: Claimed, reason: str) -> None:
         log.info("task_over", task=str(work.key), reason=reason)
@@ -147,12 +158,8 @@ class RunnerService:
             WorkQueue(session).settle(work)
 
     def _put_back(self, work: Claimed, error: LedgerError) -> None:
-        """The ledger did not answer, or refused for a reason that is no state of the task: look again later."""
-        cause = (
-            "the ledger cannot be reached"
-            if error.outcome_unknown
-            else "the ledger refuses the start"
-        )
+        """The ledger refused for a reason that is no final state of the task: look again later."""
+        cause = "the ledger refuses the start"
         log.warning("start_failed", task=str(work.key), error=error.details)
         with self._database.transaction() as session:
             WorkQueue(session).retry(work, error.details, after_s=1.0, cause=cause, counted=False)

@@ -11,10 +11,9 @@ from uuid import UUID
 
 import structlog
 
-from backend.engine.bridge.consequences import TOPIC
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.janitor_store import JanitorStore, Orphan
-from backend.engine.compute.queue import NewWork, WorkQueue
+from backend.engine.compute.queue import TOPIC, NewWork, WorkQueue
 from backend.engine.compute.sessions import SessionStore
 from backend.engine.compute.tables import Kind
 from backend.kit.database import Database
@@ -71,7 +70,7 @@ class Janitor:
             lost = store.tasks_without_work()
             works = [*lost, *store.builds_without_work(), *store.cancels_without_work()]
             works += [*store.useless_outputs(), *store.disabled_models()]
-            topics |= {TOPIC[kind] for kind in WorkQueue(session).add(works)}
+            topics |= WorkQueue(session).add(works)
             doubtful = store.ended_early()
         for work in doubtful:
             if self._still_open(work):
@@ -130,7 +129,7 @@ class Janitor:
             log.info("reconcile_later", channel=channel, error=error.details)
             return set()
         with self._database.transaction() as session:
-            return {TOPIC[kind] for kind in WorkQueue(session).add(found)}
+            return WorkQueue(session).add(found)
 
     def _orphan(self, orphan: Orphan) -> None:
         """A file of an hour whose asset never came: gone if the ledger does not know it either (rule 3)."""

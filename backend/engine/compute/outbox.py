@@ -23,20 +23,26 @@ _WORK = text("""
     WHERE w.kind = 'task' AND w.key = :key FOR UPDATE OF w
 """)
 _PUT = text("""
-    INSERT INTO outbox (task_key, channel, lock_token, result, attempts, claimed_until)
-    VALUES (:key, :channel, :token, CAST(:result AS jsonb), 0, now() + make_interval(secs => :report))
-    ON CONFLICT (task_key) DO NOTHING RETURNING task_key
-""")
-_REPORTING = text("""
+    WITH kept AS (
+        INSERT INTO outbox (task_key, channel, lock_token, result, attempts, claimed_until)
+        VALUES (:key, :channel, :token, CAST(:result AS jsonb), 0,
+                now() + make_interval(secs => :report))
+        ON CONFLICT (task_key) DO NOTHING
+    ), timed AS (
+        INSERT INTO profiling_step (compute_task_key, step, duration)
+        SELECT :key, step, duration
+        FROM json_to_recordset(CAST(:steps AS json)) AS r(step text, duration bigint)
+        ON CONFLICT (compute_task_key, step) DO UPDATE SET duration = excluded.duration
+    ), stored AS (
+        INSERT INTO model_file (key, channel, bucket, file, checksum, size, creation_date)
+        SELECT key, :channel, 'substra-model', file, checksum, size, now()
+        FROM json_to_recordset(CAST(:models AS json))
+             AS r(key uuid, file text, checksum text, size bigint)
+        ON CONFLICT (key) DO NOTHING
+    )
     UPDATE work SET state = 'reporting', leased_until = NULL, last_error = :reason, cause = NULL,
                     offer = NULL, changed = now()
     WHERE kind = 'task' AND key = :key
-""")
-_MODEL_FILES = text("""
-    INSERT INTO model_file (key, channel, bucket, file, checksum, size, creation_date)
-    SELECT key, :channel, 'substra-model', file, checksum, size, now()
-    FROM json_to_recordset(CAST(:rows AS json)) AS r(key uuid, file text, checksum text, size bigint)
-    ON CONFLICT (key) DO NOTHING
 """)
 _LOG_FILE = text("""
     INSERT INTO log_file (asset_key, channel, asset_type, bucket, file, checksum, size, creation_date)
@@ -63,8 +69,8 @@ _LATER = text("""
     WHERE task_key = :key
 """)
 _REPLACE = text("UPDATE outbox SET result = CAST(:result AS jsonb) WHERE task_key = :key")
-_FINISH = text("DELETE FROM outbox WHERE task_key = :key")
-_DONE = text("""
+_FINISH = text("""
+    WITH told AS (DELETE FROM outbox WHERE task_key = :key)
     UPDATE work SET state = 'done', session = NULL, changed = now()
     WHERE kind = 'task' AND key = :key AND state = 'reporting'
 """)
@@ -120,19 +126,15 @@ class OutboxStore:
             "token": token,
             "result": accepted.model_dump_json(),
             "report": REPORT_S,
+            "reason": accepted.reason or None,
+            "steps": _rows(steps or {}),
+            "models": "[" + ",".join(model.model_dump_json() for model in accepted.models) + "]",
         }
         self._connection.execute(_PUT, values)
-        self._connection.execute(_REPORTING, {"key": task, "reason": accepted.reason or None})
-        self._files(task, channel, accepted)
-        if steps:
-            rows = [{"step": step, "duration": duration} for step, duration in steps.items()]
-            self._connection.execute(_STEPS, {"key": task, "rows": orjson.dumps(rows).decode()})
+        self._log(task, channel, accepted)
         return Entry(task, channel, accepted)
 
-    def _files(self, task: UUID, channel: str, accepted: Accepted) -> None:
-        if accepted.models:
-            rows = "[" + ",".join(model.model_dump_json() for model in accepted.models) + "]"
-            self._connection.execute(_MODEL_FILES, {"rows": rows, "channel": channel})
+    def _log(self, task: UUID, channel: str, accepted: Accepted) -> None:
         if accepted.log:
             self.log_file(task, channel, "FAILED_ASSET_COMPUTE_TASK", accepted.log)
 
@@ -141,8 +143,7 @@ class OutboxStore:
         self._connection.execute(_LOG_FILE, values | {"checksum": log.checksum, "size": log.size})
 
     def steps(self, task: UUID, steps: Mapping[str, int]) -> None:
-        rows = [{"step": step, "duration": duration} for step, duration in steps.items()]
-        self._connection.execute(_STEPS, {"key": task, "rows": orjson.dumps(rows).decode()})
+        self._connection.execute(_STEPS, {"key": task, "rows": _rows(steps)})
 
     def claim(self) -> Entry | None:
         """A result whose reporter is silent, or whose time to try again has come."""
@@ -157,11 +158,15 @@ class OutboxStore:
     def replace(self, task: UUID, channel: str, accepted: Accepted) -> None:
         """The result cannot be reported as it is: the task fails instead. Its models are forgotten."""
         self._connection.execute(_REPLACE, {"key": task, "result": accepted.model_dump_json()})
-        self._files(task, channel, accepted)
+        self._log(task, channel, accepted)
 
     def forget_models(self, keys: list[UUID]) -> None:
         self._connection.execute(_FORGET_MODELS, {"keys": keys})
 
     def finish(self, task: UUID) -> None:
         self._connection.execute(_FINISH, {"key": task})
-        self._connection.execute(_DONE, {"key": task})
+
+
+def _rows(steps: Mapping[str, int]) -> str:
+    rows = [{"step": step, "duration": duration} for step, duration in steps.items()]
+    return orjson.dumps(rows).decode()

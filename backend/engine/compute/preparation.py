@@ -6,7 +6,7 @@ tasks, no call, and one update in the same transaction.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +107,21 @@ class Preparation:
                 self._flying += 1
             self._pool.submit(self._guarded, work, context, step)
         return bool(works)
+
+    def offers(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        """The leases of those new tasks that have everything here: what the bridge inserts READY at once.
+
+        A large batch is left to the turns, so that the bridge's transaction stays short.
+        """
+        offers: dict[UUID, dict[str, Any]] = {}
+        for key, context in task_contexts(session, keys[:BATCH]).items():
+            if decisions.prepare(context.status, context.plan_status) is not Prepare.OFFER:
+                continue
+            local = self._local(context)
+            if local is not None:
+                offers[key] = self._offer(context, local)
+                self._profile(session, context, local)
+        return offers
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -20,6 +20,14 @@ LEASE_S = 6
 HEARTBEAT_S = 2
 ATTEMPTS = 5
 """Claims of one task that may end without a result before it fails for good."""
+TOPIC = {
+    Kind.TASK: "new",
+    Kind.BUILD: "build",
+    Kind.CANCEL: "chore",
+    Kind.DISABLE: "chore",
+    Kind.DELETE: "chore",
+}
+"""The signal that the loop waits on which does this kind of work (`wakeups.Wakeups`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class NewWork:
     channel: str
     compute_plan_key: UUID | None = None
     priority: int = 0
+    offer: dict[str, Any] | None = None
+    """A task's lease when it needs no preparation: it is READY from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class Claimed:
     lock_token: str
     offer: dict[str, Any] | None = None
     canceled: bool = False
+    more: bool = False
+    """Other tasks were ready when this one was claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +81,15 @@ _LEASED = (
 )
 
 _ADD = text("""
-    INSERT INTO work (kind, key, channel, compute_plan_key, priority, state, attempts, canceled)
-    SELECT kind, key, channel, compute_plan_key, priority, 'new', 0, false
+    INSERT INTO work (kind, key, channel, compute_plan_key, priority, offer, state, attempts, canceled)
+    SELECT kind, key, channel, compute_plan_key, priority, offer,
+           CASE WHEN offer IS NULL THEN 'new' ELSE 'ready' END, 0, false
     FROM json_to_recordset(CAST(:rows AS json))
-         AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int)
+         AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int, offer jsonb)
     ON CONFLICT (kind, key) DO UPDATE
         SET state = 'new', attempts = 0, not_before = now(), changed = now()
         WHERE work.state = 'done' AND work.kind = 'disable'
-    RETURNING kind
+    RETURNING kind, state
 """)
 _TURNS = text("""
     INSERT INTO work_turn (compute_plan_key, channel)
@@ -111,8 +124,10 @@ _CLAIM_TASK = text(f"""
         SELECT key, channel, now() FROM claimed
         ON CONFLICT (compute_task_key) DO UPDATE SET creation_date = now()
     )
-    SELECT claimed.*, (SELECT count(*) FROM plan) AS plans FROM claimed
-    RIGHT JOIN (SELECT 1) AS one ON true
+    SELECT claimed.*, (SELECT count(*) FROM plan) AS plans, EXISTS (
+        SELECT 1 FROM work w
+        WHERE w.kind = 'task' AND w.state = 'ready' AND w.not_before <= now() AND w.id <> claimed.id) AS more
+    FROM claimed RIGHT JOIN (SELECT 1) AS one ON true
 """)  # noqa: S608
 _CLAIM = text(f"""
     UPDATE work SET {_LEASED}
@@ -171,8 +186,8 @@ class WorkQueue:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, works: Sequence[NewWork]) -> set[Kind]:
-        """Insert what is not there yet; return the kinds of which something became open."""
+    def add(self, works: Sequence[NewWork]) -> set[str]:
+        """Insert what is not there yet; return the signals to fire after the commit."""
         if not works:
             return set()
         unique = {(w.kind, w.key): w for w in works}.values()
@@ -183,11 +198,13 @@ class WorkQueue:
                 "channel": w.channel,
                 "compute_plan_key": w.compute_plan_key,
                 "priority": w.priority,
+                "offer": w.offer,
             }
             for w in unique
         )
         self._execute(_TURNS, rows=rows)
-        return {Kind(kind) for kind in self._execute(_ADD, rows=rows).scalars()}
+        opened = self._execute(_ADD, rows=rows)
+        return {"ready" if state == "ready" else TOPIC[Kind(kind)] for kind, state in opened}
 
     def claim_task(self, session: UUID) -> Claimed | None:
         """The next prepared task: the channel, then the plan, that waited longest goes first."""

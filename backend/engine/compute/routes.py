@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.engine.compute.exchange import RunnerService
+from backend.engine.compute.exchange import RunnerService, lease
+from backend.engine.compute.line import Line
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
-from backend.engine.compute.wakeups import POLL_S, Wakeups
+from backend.engine.compute.wakeups import Wakeups
 from backend.kit.errors import Invalid, Overloaded, Unauthenticated
 from backend.node import Node
 
@@ -25,6 +27,8 @@ log = structlog.get_logger()
 R = TypeVar("R")
 LONGEST_S = 20.0
 MOST_BODY = 8 * 1024 * 1024
+DRAIN_S = 2.0
+"""How long an ending process waits for reports on their way; others are resumed from the outbox."""
 THREADS = 4
 """Threads of this process that serve runners; the database pool is shared with all other routes."""
 
@@ -56,8 +60,8 @@ class RunnerGate:
         reporter = Reporter(node.settings, node.database, node.storage, node.ledger.on)
         self.service = RunnerService(node.settings, node.database, node.ledger.on, reporter)
         self.wakeups = Wakeups(node.database)
-        self.ready = self.wakeups.signal("ready")
-        self.draining = False
+        self.line = Line(self.wakeups.signal("ready"))
+        self._begun: dict[UUID, asyncio.Task[None]] = {}
         self._limiter = CapacityLimiter(THREADS)
         self.wakeups.listen()
 
@@ -73,14 +77,48 @@ class RunnerGate:
             log.warning("runner_database", error=str(error).splitlines()[0])
             raise Overloaded(headers={"Retry-After": "1"}) from None
 
+    async def authenticate(self, session: UUID, token: str) -> None:
+        """Raises `Unauthenticated`; a session seen lately costs no thread."""
+        if not self.service.recognized(session, token):
+            await self.run(self.service.authenticate, session, token)
+
+    def begin(self, task: UUID, work: Callable[..., object], *arguments: Any) -> None:
+        """Do what concerns a task beside its runner's request; one thing a task at a time."""
+        earlier = self._begun.get(task)
+        running = asyncio.create_task(self._do(earlier, work, *arguments))
+        self._begun[task] = running
+        running.add_done_callback(lambda done: self._ended(task, done))
+
+    async def begun(self, task: UUID) -> None:
+        """Wait for what was begun for a task."""
+        running = self._begun.get(task)
+        if running is not None:
+            await asyncio.wait([running])
+
+    async def _do(
+        self, earlier: asyncio.Task[None] | None, work: Callable[..., object], *arguments: Any
+    ) -> None:
+        """What fails here is taken up again from its row: an expired lease, an outbox entry."""
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        try:
+            await self.run(work, *arguments)
+        except Exception as error:
+            log.warning("beside_failed", work=work.__name__, error=repr(error))
+
+    def _ended(self, task: UUID, done: asyncio.Task[None]) -> None:
+        if self._begun.get(task) is done:
+            del self._begun[task]
+
     def drain(self) -> None:
         """End the long polls: their runners ask the next process."""
-        self.draining = True
-        self.ready.fire()
+        self.line.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.drain()
-        self.wakeups.close()
+        if self._begun:
+            await asyncio.wait(list(self._begun.values()), timeout=DRAIN_S)
+        await to_thread.run_sync(self.wakeups.close)
 
 
 def gate(app: FastAPI) -> RunnerGate:
@@ -96,7 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     present: RunnerGate | None = getattr(app.state, "runner_gate", None)
     if present is not None:
-        await to_thread.run_sync(present.close)
+        await present.close()
 
 
 router = APIRouter(prefix="/runner", tags=["runner"], include_in_schema=False, lifespan=_lifespan)
@@ -107,33 +145,31 @@ async def exchange(request: Request) -> Response:
     """Give the last result, take the next lease; waits at most `wait_s` for one."""
     here = gate(request.app)
     asked = await _body(request, ExchangeIn)
-    started = time.monotonic()
-    await here.run(here.service.authenticate, asked.session, _token(request))
-    if asked.result is not None:
-        entry = await here.run(here.service.give, asked.session, asked.result)
-        if entry is not None:
-            await here.run(here.service.report, entry)
-    lease = await _wait(request, here, asked, started + min(asked.wait_s, LONGEST_S))
-    canceled = [] if lease is not None else await here.run(here.service.canceled, asked.session)
-    answer: dict[str, Any] = {"cancel": canceled}
-    if lease is not None:
-        answer["lease"] = lease
-    return Response(orjson.dumps(answer), media_type="application/json")
+    until = time.monotonic() + min(asked.wait_s, LONGEST_S)
+    await here.authenticate(asked.session, _token(request))
+    work = None
+    if not await _given(here, asked):
+        work = await here.run(here.service.held, asked.session)
+    if work is None:
+        look = partial(here.run, here.service.take, asked.session)
+        work = await here.line.next(look, until, request.is_disconnected)
+    if work is None:
+        answer = {"cancel": await here.run(here.service.canceled, asked.session)}
+        return Response(orjson.dumps(answer), media_type="application/json")
+    here.begin(work.key, here.service.start, work)
+    body = orjson.dumps({"cancel": [], "lease": lease(work)})
+    return Response(body, media_type="application/json")
 
 
-async def _wait(
-    request: Request, here: RunnerGate, asked: ExchangeIn, until: float
-) -> dict[str, Any] | None:
-    """Look for a lease at every wake-up and every second, until the deadline or the drain."""
-    while True:
-        seen = here.ready.value
-        if here.draining or (await request.is_disconnected()):
-            return None
-        lease = await here.run(here.service.take, asked.session)
-        left = until - time.monotonic()
-        if lease is not None or left <= 0 or here.draining:
-            return lease
-        await here.ready.wait_async(seen, min(left, POLL_S))
+async def _given(here: RunnerGate, asked: ExchangeIn) -> bool:
+    """Whether the request brought a result that is new; its report goes on while the runner has its answer."""
+    if asked.result is None:
+        return False
+    await here.begun(asked.result.task)
+    entry = await here.run(here.service.give, asked.session, asked.result)
+    if entry is not None:
+        here.begin(entry.task, here.service.report, entry)
+    return entry is not None
 
 
 @router.post("/heartbeat/")
@@ -141,7 +177,7 @@ async def heartbeat(request: Request) -> Response:
     """Extend leases; says which are lost and which tasks have to stop."""
     here = gate(request.app)
     asked = await _body(request, HeartbeatIn)
-    await here.run(here.service.authenticate, asked.session, _token(request))
+    await here.authenticate(asked.session, _token(request))
     leases = {lease.task: lease.lock_token for lease in asked.leases}
     beat = await here.run(here.service.beat, asked.session, leases)
     body = orjson.dumps({"lost": beat.lost, "cancel": beat.canceled})

@@ -18,7 +18,7 @@ from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chores import Chores
-from backend.engine.compute.exchange import RunnerService
+from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.loops import Keeper, Loop
@@ -165,7 +165,7 @@ class World:
     def _threads(self) -> None:
         leases = LoopLeases(self.database)
         keeper = Keeper(leases, self.stopping)
-        applier = Applier(self.database, CHANNEL, ME, self.wakeups.wake)
+        applier = Applier(self.database, CHANNEL, ME, self.wakeups.wake, self.preparation.offers)
         self.bridge = ChannelBridge(self.mine, applier, leases, self.stopping)
         loops = [
             Loop("scheduler", self.scheduler.turn, keeper, self.stopping,
@@ -291,7 +291,10 @@ class World:
             return SessionStore(session).open(self.settings.SECRET_KEY, "runner").id
 
     def lease(self, session: UUID) -> dict[str, Any]:
-        return eventually(lambda: self.service.take(session), "a lease")
+        """The next lease, its start on the ledger."""
+        work = eventually(lambda: self.service.take(session), "a lease")
+        self.service.start(work)
+        return lease(work)
 
     def result(self, lease: Mapping[str, Any], content: bytes = b"weights") -> Result:
         """What a runner gives back when all went well."""

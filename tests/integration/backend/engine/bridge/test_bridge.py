@@ -41,7 +41,7 @@ def test_the_whole_history_again_changes_nothing(world: World) -> None:
     eventually(lambda: world.work_state(waiting) == "ready", "the second task is ready")
     eventually(lambda: world.row_status(done) == "STATUS_DONE", "the first is done")
     before, events = snapshot(world), history(world)
-    applier = Applier(world.database, CHANNEL, ME, lambda topics: None)
+    applier = Applier(world.database, CHANNEL, ME, lambda topics: None, world.preparation.offers)
     applier.restart()
     for event in events:  # one by one, then in one batch
         applier.apply([event])
@@ -67,7 +67,14 @@ def test_an_event_that_cannot_be_applied_is_parked_and_the_channel_goes_on(world
     eventually(lambda: world.one("SELECT key FROM compute_plan WHERE key = :k", k=plan), "the plan")
     events = history(world)
     bad = next(event for event in events if event.asset_key == plan)
-    applier = Applier(world.database, CHANNEL, ME, lambda topics: None, partial(apply_but, bad))
+    applier = Applier(
+        world.database,
+        CHANNEL,
+        ME,
+        lambda topics: None,
+        world.preparation.offers,
+        partial(apply_but, bad),
+    )
     applier.restart()
     applier.apply(events)
     assert applier.cursor == events[-1].id
@@ -81,7 +88,7 @@ def test_a_second_bridge_with_an_old_cursor_changes_nothing(world: World) -> Non
     world.plan()
     eventually(lambda: world.count("compute_plan") == 1, "the plan")
     events = history(world)
-    late = Applier(world.database, CHANNEL, ME, lambda topics: None)
+    late = Applier(world.database, CHANNEL, ME, lambda topics: None, world.preparation.offers)
     with pytest.raises(CursorMoved):
         late.apply(events)
 

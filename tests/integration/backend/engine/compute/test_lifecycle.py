@@ -53,6 +53,19 @@ def test_a_child_gets_the_path_of_its_parents_model(world: World) -> None:
     assert Path(given["path"]).read_bytes() == b"weights"
 
 
+def test_a_task_that_has_everything_here_is_ready_with_the_event_itself(world: World) -> None:
+    plan, function, session = world.plan(), world.function(), world.session()
+    parent = world.task(plan, function)
+    result = world.result(world.lease(session))
+    world.preparation.turn = lambda: False  # type: ignore[method-assign]
+    world.give(session, result)
+    child = world.task(plan, world.function(inputs={"shared": MODEL}),
+                       parents={"shared": (str(parent), "model")})  # fmt: skip
+    lease = world.lease(session)
+    assert lease["task"] == str(child)
+    assert Path(lease["inputs"][0]["path"]).read_bytes() == b"weights"
+
+
 def test_a_canceled_plan_stops_its_running_task_and_cancels_the_others(world: World) -> None:
     function = world.function(inputs={"shared": MODEL})
     plan, session = world.plan(), world.session()
@@ -220,8 +233,10 @@ def test_a_crash_at_the_start_of_a_task_leaves_it_for_the_next_claim(
     task = world.task(world.plan(), world.function())
     eventually(lambda: world.work_state(task) == "ready", "prepared")
     world.breaking.call, world.breaking.after = "apply_task_action", after
+    work = world.service.take(world.session())
+    assert work is not None
     with pytest.raises(Crash):
-        world.service.take(world.session())
+        world.service.start(work)
     world.expire()
     session = world.session()
     lease = world.lease(session)
@@ -305,5 +320,5 @@ def test_a_refused_image_is_an_internal_failure_and_other_trouble_waits(world: W
     assert world.status(task) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
     world.images.refused[IMAGE] = ImageForGood("refused")
     eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
-    assert world.count("outbox") == 0
+    eventually(lambda: world.count("outbox") == 0, "reported")
     assert world.mine.task(str(task)).worker == ME

@@ -78,6 +78,16 @@ def test_other_events_wait_for_company() -> None:
     assert (len(batch), end) == (2, None)
 
 
+def test_the_end_of_a_task_of_ours_is_soon_seen() -> None:
+    arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
+    arrived.put(task(computetask_pb2.STATUS_DONE, OTHER))
+    arrived.put(task(computetask_pb2.STATUS_DONE, ME))
+    started = time.monotonic()
+    batch, end = _take(arrived, 30.0, ME, 30.0)
+    assert (len(batch), end) == (2, None)
+    assert time.monotonic() - started < 10
+
+
 def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
     arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
     error = RuntimeError("cut")
