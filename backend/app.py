@@ -12,6 +12,7 @@ from backend.access.organizations.routes import router as organizations
 from backend.access.provisioning import provision
 from backend.access.sessions.routes import router as sessions
 from backend.access.tokens.routes import router as tokens
+from backend.access.users.routes import router as users
 from backend.assets.compute_plans.routes import router as compute_plans
 from backend.assets.data_managers.routes import router as data_managers
 from backend.assets.data_samples.routes import router as data_samples
@@ -37,6 +38,7 @@ ROUTERS = [
     organizations,
     sessions,
     tokens,
+    users,
     functions,
     data_managers,
     data_samples,

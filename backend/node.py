@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from backend.access.organizations.secrets import OutgoingSecrets
 from backend.kit.database import Database
 from backend.ports.exchange import Exchange
 from backend.ports.ledger.client import Ledger
@@ -23,12 +24,13 @@ class Node:
     @classmethod
     def build(cls, settings: Settings, *, pool_size: int = 8) -> Self:
         """Open nothing yet: connections are made at the first use (but the media folders are created)."""
+        database = Database(settings.database_url, size=pool_size)
         return cls(
             settings=settings,
-            database=Database(settings.database_url, size=pool_size),
+            database=database,
             ledger=Ledger(settings),
             storage=FilesystemStorage(settings.MEDIA_ROOT),
-            exchange=Exchange(settings),
+            exchange=Exchange(settings, OutgoingSecrets(settings, database)),
         )
 
     @property

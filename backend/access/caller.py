@@ -1,7 +1,8 @@
 """Who is asking: the dependencies by which routes say whom they let in (rest-api.md 3 and 19).
 
-`CurrentCaller`: a user with a channel. `FileCaller`: that, or an organization by HTTP Basic (download, model,
-profiling and log routes). `SessionNode`: the organization's parts. All are cheap: one query, no transaction.
+`CurrentCaller`: a user with a channel. `AdminCaller`: one who administers it. `FileCaller`: a user, or an
+organization by HTTP Basic (download, model, profiling and log routes). `SessionNode`: the organization's parts.
+All are cheap: one query, no transaction.
 """
 
 from dataclasses import dataclass
@@ -77,6 +78,17 @@ def current_caller(
     return _user(account, node)
 
 
+def admin_caller(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """An administrator of its channel.
+
+    Raises:
+        PermissionDenied: any other user (403).
+    """
+    if not caller.is_admin:
+        raise PermissionDenied
+    return caller
+
+
 def file_caller(request: Request, node: SessionNode) -> Caller:
     """A user, or an organization by HTTP Basic.
 
@@ -129,4 +141,5 @@ def _user(account: Account, node: Node) -> Caller:
 OptionalAccount = Annotated[Account | None, Depends(optional_account)]
 CurrentAccount = Annotated[Account, Depends(current_account)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
+AdminCaller = Annotated[Caller, Depends(admin_caller)]
 FileCaller = Annotated[Caller, Depends(file_caller)]

@@ -35,6 +35,11 @@ class TokenStore:
         mine = _IMPLICIT.c.user_id == self._user_id
         self._connection.execute(delete(_IMPLICIT).where(mine, _IMPLICIT.c.created < moment))
 
+    def drop_implicit(self) -> None:
+        """All of them: they came from a password that is no longer the user's."""
+        query = delete(_IMPLICIT).where(_IMPLICIT.c.user_id == self._user_id)
+        self._connection.execute(query)
+
     def implicit(self) -> Sequence[Any]:
         """(id, created), newest first."""
         query = select(_IMPLICIT.c.id, _IMPLICIT.c.created)

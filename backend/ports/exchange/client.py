@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import structlog
+from anyio import to_thread
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 from tenacity.stop import stop_base
 
@@ -26,15 +27,18 @@ from backend.settings import PeerSettings, Settings
 log = structlog.get_logger(__name__)
 CHUNK = 256 * 1024
 ATTEMPTS = 3
+Peers = Callable[[str, str], PeerSettings | None]  # (organization, channel) -> how to call it
 PASSED_ON = {401, 403, 404, 410}
 
 
 class Exchange:
     """Downloads from other organizations. Thread-safe; nothing is opened before the first use."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stored: Peers | None = None) -> None:
+        """`stored` is asked first for an organization's address and secret, then the settings."""
         self._own = settings.MSP_ID
         self._peers: dict[str, PeerSettings] = dict(settings.PEERS)
+        self._stored = stored
         self._timeout = httpx.Timeout(settings.HTTP_CLIENT_TIMEOUT_SECONDS, connect=10.0)
         self._tls: ssl.SSLContext | None = None
 
@@ -52,7 +56,7 @@ class Exchange:
             PeerRefused: 401, 403, 404 or 410 of the owner.
             PeerUnreachable: no answer, or any other one (504).
         """
-        url, common, auth = self._request(owner, channel, path)
+        url, common, auth = await to_thread.run_sync(self._request, owner, channel, path)
         common = {**common, **(headers or {}), "Substra-Proxy-Asset": "True"}
         async with httpx.AsyncClient(**self._options(url), timeout=self._timeout) as client:
             request = client.build_request("GET", url, headers=common)
@@ -147,7 +151,8 @@ class Exchange:
     def _request(
         self, owner: str, channel: str, path: str
     ) -> tuple[str, dict[str, str], httpx.BasicAuth]:
-        peer = self._peers.get(owner)
+        peer = self._stored(owner, channel) if self._stored else None
+        peer = peer or self._peers.get(owner)
         if peer is None or not peer.outgoing:
             raise PeerUnreachable(f"No address and secret are configured for organization {owner}")
         url = peer.url.rstrip("/") + "/" + path.lstrip("/")

@@ -219,7 +219,7 @@ def test_unreachable_owner_is_504_for_users_and_can_be_asked_again(
     network: Network, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = PeerSettings(url="http://127.0.0.1:9/org-1", outgoing="s21", incoming="s12")
-    monkeypatch.setitem(network.two.node.exchange._peers, "MyOrg1MSP", dead)
+    monkeypatch.setattr(network.two.node.exchange, "_stored", lambda *_: dead)
     answer = network.two.get(f"/function/{function}/file/")
     assert answer.status_code == 504
     assert answer.json() == {"detail": "The organization that holds this file cannot be reached"}
