@@ -9,6 +9,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
+
+from dockerfile_parse import DockerfileParser
+from dockerfile_parse.constants import COMMENT_INSTRUCTION
 
 from backend.engine.images.bases import Base, BaseError, base_of
 from backend.engine.images.words import WordError, expand, split_words
@@ -123,31 +127,27 @@ def read_dockerfile(text: str) -> Dockerfile:
 
 
 def _logical_lines(text: str) -> Iterator[_Line]:
-    """Instructions with continuations joined; comments and blank lines are gone, also inside one."""
-    escape = "\\"
-    parts: list[str] = []
-    start = 0
-    directives = True
-    for number, raw in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
-        stripped = raw.strip()
-        if stripped.startswith("#"):
-            directive = re.fullmatch(r"#\s*escape\s*=\s*([\\`])", stripped, re.IGNORECASE)
-            if directives and directive:
-                escape = directive[1]
-            continue
-        directives = False
-        if not stripped:
-            continue
-        if not parts:
-            start = number
-        if stripped.endswith(escape):
-            parts.append(raw.rstrip()[:-1])
-            continue
-        parts.append(raw)
-        yield _instruction("".join(parts), start)
-        parts = []
-    if "".join(parts).strip():
-        yield _instruction("".join(parts), start)
+    """Instructions with continuations joined; comments and blank lines are gone, also inside one.
+
+    The parser takes a blank line for the end of an instruction, forgets an instruction that ends with a
+    continuation, and passes over a word alone: so it gets comments for blank lines and an empty line at the
+    end, and what it did not take is looked at here.
+    """
+    lines = [line if line.strip() else "#" for line in text.lstrip("\ufeff").splitlines()]
+    content = "\n".join([*lines, " "]).encode("utf-8", "replace")
+    found = [
+        instruction
+        for instruction in DockerfileParser(fileobj=BytesIO(content), env_replace=False).structure
+        if instruction["instruction"] != COMMENT_INSTRUCTION
+    ]
+    taken = {n for f in found for n in range(f["startline"], f["endline"] + 1)}
+    for number, line in enumerate(lines):
+        if number not in taken and not line.lstrip().startswith("#"):
+            yield _instruction(line, number + 1)
+    for instruction in found:
+        yield _instruction(
+            f"{instruction['instruction']} {instruction['value']}", instruction["startline"] + 1
+        )
 
 
 def _instruction(text: str, number: int) -> _Line:

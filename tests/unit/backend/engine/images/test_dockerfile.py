@@ -74,6 +74,20 @@ def test_escape_directive_changes_the_continuation() -> None:
     assert read_dockerfile(text).steps[0] == Run("RUN echo a   b", "echo a   b")
 
 
+def test_a_continuation_at_the_end_of_the_file_loses_nothing() -> None:
+    (run,) = read_dockerfile(
+        f"FROM python:3.11\n{ENTRYPOINT}\nRUN echo a && \\\n  echo b \\"
+    ).steps[1:]
+    assert isinstance(run, Run)
+    assert str(run.command).split() == ["echo", "a", "&&", "echo", "b"]
+
+
+@pytest.mark.parametrize("line", ["RUN", "  RUN  ", "NONSENSE", "NONSENSE a"])
+def test_a_line_that_is_no_instruction_is_refused_with_its_number(line: str) -> None:
+    with pytest.raises(DockerfileError, match="line 3"):
+        read_dockerfile(f"FROM python:3.11\n\n{line}\n{ENTRYPOINT}")
+
+
 def test_arguments_before_and_after_from() -> None:
     dockerfile = read_dockerfile(
         "ARG VERSION=3.12\nARG UNUSED\nFROM python:${VERSION}-slim AS base\n"
