@@ -10,6 +10,7 @@ import psycopg2
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -93,23 +94,34 @@ class Pool:
             return connect(self._url, "read")
 
 
-def migrate(url: str) -> None:
-    """Bring the database to the newest schema; a second server that starts meanwhile waits."""
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database up to a schema, the newest by default; who starts meanwhile waits."""
     engine = sqlalchemy.create_engine(_driver(url), poolclass=sqlalchemy.NullPool)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _alembic()
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
         connection.commit()
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             connection.commit()
         finally:
             connection.rollback()
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})"))
             connection.commit()
     engine.dispose()
+
+
+def knows_revision(revision: str) -> bool:
+    """Whether this version has the schema of that name."""
+    scripts = ScriptDirectory.from_config(_alembic())
+    return revision in {script.revision for script in scripts.walk_revisions()}
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def _driver(url: str) -> str:
