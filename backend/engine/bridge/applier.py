@@ -52,7 +52,7 @@ class Applier:
         """The ledger does not know our cursor: the whole history again (all of it is idempotent)."""
         log.warning("cursor_unknown", channel=self._channel, cursor=self.cursor)
         with self._database.transaction() as session:
-            CursorStore(session, self._channel).save("")
+            CursorStore(session, self._channel).restart()
         self.cursor = ""
 
     def apply(self, events: Sequence[event_pb2.Event]) -> None:
@@ -78,12 +78,10 @@ class Applier:
 
     def _commit(self, events: Sequence[event_pb2.Event]) -> None:
         with self._database.transaction(durable=False) as session:
-            store = CursorStore(session, self._channel)
-            if store.lock() != self.cursor:
+            if not CursorStore(session, self._channel).move(self.cursor, events[-1].id):
                 raise CursorMoved
             applied = self._apply(session, self._channel, events)
             topics = follow(session, applied, self.me, self._channel, self._offers)
-            store.save(events[-1].id)
         self.cursor = events[-1].id
         self._wake(topics)
         self._tidy(applied)
@@ -109,8 +107,7 @@ class Applier:
         )
         with self._database.transaction() as session:
             store = CursorStore(session, self._channel)
-            if store.lock() != self.cursor:
+            if not store.move(self.cursor, event.id):
                 raise CursorMoved
             store.park(event, repr(error)[:2000])
-            store.save(event.id)
         self.cursor = event.id

@@ -9,8 +9,11 @@ _CREATE = text(
     "INSERT INTO last_event (channel, event_id) VALUES (:channel, '') ON CONFLICT DO NOTHING"
 )
 _READ = text("SELECT event_id FROM last_event WHERE channel = :channel")
-_LOCK = text("SELECT event_id FROM last_event WHERE channel = :channel FOR UPDATE")
-_SAVE = text("UPDATE last_event SET event_id = :event_id WHERE channel = :channel")
+_MOVE = text("""
+    UPDATE last_event SET event_id = :event_id WHERE channel = :channel AND event_id = :cursor
+    RETURNING channel
+""")
+_RESTART = text("UPDATE last_event SET event_id = '' WHERE channel = :channel")
 _PARK = text("""
     INSERT INTO parked_event (event_id, channel, content, error)
     VALUES (:event_id, :channel, :content, :error)
@@ -30,12 +33,16 @@ class CursorStore:
         self._connection.execute(_CREATE, {"channel": self._channel})
         return str(self._connection.execute(_READ, {"channel": self._channel}).scalar_one())
 
-    def lock(self) -> str:
-        """The same, and nobody else applies events of this channel until the transaction ends."""
-        return str(self._connection.execute(_LOCK, {"channel": self._channel}).scalar_one())
+    def move(self, cursor: str, event_id: str) -> bool:
+        """Move from one event to a later one; False when the cursor is elsewhere.
 
-    def save(self, event_id: str) -> None:
-        self._connection.execute(_SAVE, {"channel": self._channel, "event_id": event_id})
+        Nobody else applies events of this channel until the transaction ends.
+        """
+        values = {"channel": self._channel, "cursor": cursor, "event_id": event_id}
+        return self._connection.execute(_MOVE, values).first() is not None
+
+    def restart(self) -> None:
+        self._connection.execute(_RESTART, {"channel": self._channel})
 
     def park(self, event: event_pb2.Event, error: str) -> None:
         values = {

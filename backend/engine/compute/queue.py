@@ -81,23 +81,23 @@ _LEASED = (
 )
 
 _ADD = text("""
+    WITH r AS (
+        SELECT * FROM json_to_recordset(CAST(:rows AS json))
+             AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int, offer jsonb)
+    ), turns AS (
+        INSERT INTO work_turn (compute_plan_key, channel)
+        SELECT DISTINCT compute_plan_key, channel FROM r
+        WHERE kind = 'task' AND compute_plan_key IS NOT NULL ORDER BY compute_plan_key
+        ON CONFLICT DO NOTHING
+    )
     INSERT INTO work (kind, key, channel, compute_plan_key, priority, offer, state, attempts, canceled)
     SELECT kind, key, channel, compute_plan_key, priority, offer,
            CASE WHEN offer IS NULL THEN 'new' ELSE 'ready' END, 0, false
-    FROM json_to_recordset(CAST(:rows AS json))
-         AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int, offer jsonb)
+    FROM r
     ON CONFLICT (kind, key) DO UPDATE
         SET state = 'new', attempts = 0, not_before = now(), changed = now()
         WHERE work.state = 'done' AND work.kind = 'disable'
     RETURNING kind, state
-""")
-_TURNS = text("""
-    INSERT INTO work_turn (compute_plan_key, channel)
-    SELECT DISTINCT compute_plan_key, channel
-    FROM json_to_recordset(CAST(:rows AS json)) AS r(kind text, channel text, compute_plan_key uuid)
-    WHERE kind = 'task' AND compute_plan_key IS NOT NULL
-    ORDER BY compute_plan_key
-    ON CONFLICT DO NOTHING
 """)
 _CLAIM_TASK = text(f"""
     WITH plan AS MATERIALIZED (
@@ -202,7 +202,6 @@ class WorkQueue:
             }
             for w in unique
         )
-        self._execute(_TURNS, rows=rows)
         opened = self._execute(_ADD, rows=rows)
         return {"ready" if state == "ready" else TOPIC[Kind(kind)] for kind, state in opened}
 

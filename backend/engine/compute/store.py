@@ -59,7 +59,9 @@ class TaskContext:
 
 _TASKS = text("""
     SELECT t.key, t.channel, t.compute_plan_key, t.rank, t.status, t.function_key,
-           p.status AS plan_status, f.owner AS function_owner, f.image_checksum
+           p.status AS plan_status, f.owner AS function_owner, f.image_checksum, (
+               SELECT json_agg(json_build_array(o.identifier, o.kind, o.multiple) ORDER BY o.identifier)
+               FROM function_output o WHERE o.function_key = t.function_key) AS outputs
     FROM compute_task t
     LEFT JOIN compute_plan p ON p.key = t.compute_plan_key
     LEFT JOIN function f ON f.key = t.function_key
@@ -91,10 +93,6 @@ _INPUTS = text("""
     LEFT JOIN data_sample_file sf ON sf.key = input.key
     ORDER BY input.task_key, input.position, input.item
 """)
-_OUTPUTS = text("""
-    SELECT function_key, identifier, kind, multiple FROM function_output
-    WHERE function_key = ANY(:keys) ORDER BY function_key, identifier
-""")
 
 
 def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskContext]:
@@ -113,6 +111,7 @@ def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskCont
             function=row.function_key,
             function_owner=row.function_owner or "",
             image=row.image_checksum,
+            outputs=[OutputSlot(*output) for output in row.outputs or ()],
         )
         for row in connection.execute(_TASKS, {"keys": list(keys)})
     }
@@ -123,13 +122,6 @@ def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskCont
             context.unresolved.append(row.identifier)
         else:
             context.inputs.append(asset)
-    outputs: dict[UUID, list[OutputSlot]] = {}
-    functions = sorted({context.function for context in contexts.values()})
-    for row in connection.execute(_OUTPUTS, {"keys": functions}):
-        slot = OutputSlot(row.identifier, row.kind, row.multiple)
-        outputs.setdefault(row.function_key, []).append(slot)
-    for context in contexts.values():
-        context.outputs = outputs.get(context.function, [])
     return contexts
 
 
