@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON := $(BIN)/python
+# PYTHON=/path/to/python3.12 make install: the interpreter of a new environment, read by requirements/environment.sh
+RUN := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 COMMAND := $(BIN)/substra-ray
 STATE ?= .substra-ray
@@ -51,33 +52,33 @@ status: $(INSTALLED)  ## Show its organizations and processes
 
 .PHONY: db
 db: $(INSTALLED)  ## A PostgreSQL for development and tests that stays until Ctrl-C
-	@$(PYTHON) -m tests.database
+	@$(RUN) -m tests.database
 
 # ---- tests
 
 .PHONY: test
 test: $(INSTALLED)  ## Run all tests: unit, integration, end to end
-	@$(PYTHON) -m pytest tests/unit tests/integration tests/e2e
+	@$(RUN) -m pytest tests/unit tests/integration tests/e2e
 
 .PHONY: test-unit
 test-unit: $(INSTALLED)  ## Only the unit tests
-	@$(PYTHON) -m pytest tests/unit
+	@$(RUN) -m pytest tests/unit
 
 .PHONY: test-integration
 test-integration: $(INSTALLED)  ## Only those with a real PostgreSQL and a real ledger
-	@$(PYTHON) -m pytest tests/integration
+	@$(RUN) -m pytest tests/integration
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
-	@$(PYTHON) -m pytest tests/e2e
+	@$(RUN) -m pytest tests/e2e
 
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
-	@$(PYTHON) -m pytest --cov --cov-report=term --cov-report=html tests/unit tests/integration
+	@$(RUN) -m pytest --cov --cov-report=term --cov-report=html tests/unit tests/integration
 
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes bench/results/
-	@$(PYTHON) -m bench
+	@$(RUN) -m bench
 
 # ---- quality
 
@@ -86,8 +87,8 @@ check: $(INSTALLED)  ## Format, lint, types, imports, house rules, links; change
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
-	@$(PYTHON) docs/check_links.py
-	@$(PYTHON) -m pytest tests/unit/test_imports.py tests/unit/test_rules.py
+	@$(RUN) docs/check_links.py
+	@$(RUN) -m pytest tests/unit/test_imports.py tests/unit/test_rules.py
 
 .PHONY: format
 format: $(INSTALLED)  ## Format the code and mend what the linter can mend
@@ -96,7 +97,7 @@ format: $(INSTALLED)  ## Format the code and mend what the linter can mend
 
 .PHONY: protos
 protos: $(INSTALLED)  ## Generate the stubs of protos/ again
-	@$(PYTHON) -m protos.generate
+	@$(RUN) -m protos.generate
 
 .PHONY: clean
 clean:  ## Remove caches and the coverage report, keep .venv and the network's state
