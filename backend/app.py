@@ -7,6 +7,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from backend.access.oidc.routes import router as single_sign_on
 from backend.access.organizations.membership import Membership
 from backend.access.organizations.routes import router as organizations
 from backend.access.provisioning import provision
@@ -19,9 +20,11 @@ from backend.assets.data_samples.routes import router as data_samples
 from backend.assets.failure_reports.routes import router as logs
 from backend.assets.functions.routes import router as functions
 from backend.assets.models.routes import router as models
+from backend.assets.news_feed.routes import router as news_feed
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
 from backend.assets.tasks.routes import router as tasks
+from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.engine.compute.routes import router as runner
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
@@ -37,6 +40,7 @@ CORS_HEADERS = [
 ROUTERS = [
     organizations,
     sessions,
+    single_sign_on,
     tokens,
     users,
     functions,
@@ -48,6 +52,8 @@ ROUTERS = [
     performances,
     profiling,
     logs,
+    news_feed,
+    workflow_graph,
     runner,
 ]
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from backend.access.organizations.secrets import OutgoingSecrets
+from backend.access.oidc.provider import Provider
+from backend.access.organizations.secrets import OutgoingSecrets, VerifiedSecrets
 from backend.kit.database import Database
 from backend.ports.exchange import Exchange
 from backend.ports.ledger.client import Ledger
@@ -20,6 +21,8 @@ class Node:
     ledger: Ledger
     storage: Storage
     exchange: Exchange
+    provider: Provider  # of single sign-on
+    verified: VerifiedSecrets  # of other organizations
 
     @classmethod
     def build(cls, settings: Settings, *, pool_size: int = 8) -> Self:
@@ -31,6 +34,8 @@ class Node:
             ledger=Ledger(settings),
             storage=FilesystemStorage(settings.MEDIA_ROOT),
             exchange=Exchange(settings, OutgoingSecrets(settings, database)),
+            provider=Provider(settings),
+            verified=VerifiedSecrets(),
         )
 
     @property

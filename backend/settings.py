@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -79,6 +79,23 @@ class Settings(BaseSettings):
     REFRESH_TOKEN_LIFETIME: int = 10_080
     PASSWORD_MINIMUM_LENGTH: int = 20  # of passwords that users choose; never of provisioned ones
     HTTP_CLIENT_TIMEOUT_SECONDS: int = 30
+    # single sign-on (endpoints that are not given are discovered below OIDC_OP_URL)
+    OIDC_ENABLED: bool = False
+    OIDC_RP_CLIENT_ID: str = ""
+    OIDC_RP_CLIENT_SECRET: str = Field(default="", repr=False)
+    OIDC_RP_SIGN_ALGO: Literal["RS256", "HS256"] = "RS256"
+    OIDC_OP_URL: str = ""
+    OIDC_OP_DISPLAY_NAME: str = ""
+    OIDC_OP_AUTHORIZATION_ENDPOINT: str = ""
+    OIDC_OP_TOKEN_ENDPOINT: str = ""
+    OIDC_OP_USER_ENDPOINT: str = ""
+    OIDC_OP_JWKS_URI: str = ""
+    OIDC_USERS_APPEND_DOMAIN: bool = False
+    OIDC_USERS_DEFAULT_CHANNEL: str | None = None
+    OIDC_USERS_MUST_BE_APPROVED: bool = False
+    OIDC_USERS_LOGIN_VALIDITY_DURATION: int = 3600  # seconds
+    OIDC_USERS_USE_REFRESH_TOKEN: bool = False
+    OIDC_TIMEOUT: int | None = None  # seconds; unset: HTTP_CLIENT_TIMEOUT_SECONDS
     # files
     MEDIA_ROOT: Path = Path("/var/substra/medias")  # this organization's own folder
     SERVERMEDIAS_ROOT: Path = Path("/var/substra/servermedias")
@@ -112,6 +129,17 @@ class Settings(BaseSettings):
         if isinstance(value, list):
             return {name: options for entry in value for name, options in entry.items()}
         return value
+
+    @model_validator(mode="after")
+    def _single_sign_on(self) -> Self:
+        """New users either join a channel or wait for approval: one of the two, never both."""
+        if self.OIDC_ENABLED:
+            if bool(self.OIDC_USERS_DEFAULT_CHANNEL) == self.OIDC_USERS_MUST_BE_APPROVED:
+                message = "OIDC_USERS_DEFAULT_CHANNEL or OIDC_USERS_MUST_BE_APPROVED: set one"
+                raise ValueError(message)
+            if not (self.OIDC_OP_URL and self.OIDC_RP_CLIENT_ID):
+                raise ValueError("OIDC_ENABLED needs OIDC_OP_URL and OIDC_RP_CLIENT_ID")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Self:

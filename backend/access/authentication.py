@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from backend.access.account import COLUMNS, USERS, Account, users_with
-from backend.access.organizations.secrets import VERIFIED, incoming_hash, is_incoming_secret
+from backend.access.organizations.secrets import incoming_hash
 from backend.access.organizations.tables import Organization
 from backend.access.sessions.signing import Claims, Signer, TokenInvalid
 from backend.access.throttle.bucket import take
@@ -151,14 +151,14 @@ class Authentication:
             return None
         name, password = _decoded(encoded.strip())
         known = incoming_hash(self._node.database, name)
-        if known is not None and VERIFIED.knows(password, known):
+        if known is not None and self._node.verified.knows(password, known):
             return name
         counted = take(self._node.database, "basic", client, self._rate)
         identity: Account | str | None
         if known is None:
             identity = self.by_password(Credentials(name, password, client))
         else:
-            identity = name if is_incoming_secret(password, known) else None
+            identity = name if self._node.verified.check(password, known) else None
         if identity is None:
             raise Unauthenticated("Invalid username/password.")
         counted.give_back()

@@ -28,7 +28,7 @@ _ORGANIZATIONS = core(Organization)
 PURPOSE = "outgoing organizations"
 
 
-class Verified:
+class VerifiedSecrets:
     """Secrets that were verified before, as digests keyed by this process: argon2 is asked once a secret.
 
     An entry holds only for the very hash that is stored, so that a changed secret counts at once.
@@ -48,14 +48,20 @@ class Verified:
             known = self._known.get(secret_hash, b"")
         return hmac.compare_digest(known, self._digest(secret))
 
-    def remember(self, secret: str, secret_hash: str) -> None:
+    def check(self, secret: str, secret_hash: str) -> bool:
+        """Whether this is the secret, asking argon2 when it was not right before."""
+        if self.knows(secret, secret_hash):
+            return True
+        if not Passwords.verify(secret, secret_hash):
+            return False
+        self._remember(secret, secret_hash)
+        return True
+
+    def _remember(self, secret: str, secret_hash: str) -> None:
         with self._lock:
             self._known[secret_hash] = self._digest(secret)
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
-
-
-VERIFIED = Verified()
 
 
 def incoming_hash(database: Database, organization: str) -> str | None:
@@ -65,16 +71,6 @@ def incoming_hash(database: Database, organization: str) -> str | None:
     query = select(_INCOMING.c.secret_hash).where(_INCOMING.c.organization_id == organization)
     with database.reading() as connection:
         return connection.execute(query).scalar_one_or_none()
-
-
-def is_incoming_secret(secret: str, secret_hash: str) -> bool:
-    """Whether this is the secret, in constant time once it was right before."""
-    if VERIFIED.knows(secret, secret_hash):
-        return True
-    if not Passwords.verify(secret, secret_hash):
-        return False
-    VERIFIED.remember(secret, secret_hash)
-    return True
 
 
 def set_incoming(

@@ -56,7 +56,7 @@ class OrganizationService:
             "organization_id": settings.MSP_ID,
             "organization_name": settings.ORG_NAME,
             "config": {},
-            "auth": {},
+            "auth": self._log_ins(),
         }
         if account is None:
             return known
@@ -76,6 +76,14 @@ class OrganizationService:
             "user": account.username,
             "user_role": account.role,
         }
+
+    def _log_ins(self) -> dict[str, Any]:
+        """Ways to log in beside a password; the address is below the API's root."""
+        settings = self._node.settings
+        if not settings.OIDC_ENABLED:
+            return {}
+        name = settings.OIDC_OP_DISPLAY_NAME or settings.OIDC_OP_URL
+        return {"oidc": {"name": name, "login_url": "/oidc/authenticate/"}}
 
     def check_alive(self) -> None:
         """The database answers. The ledger is left out: restarting this process would not bring it back."""
