@@ -21,9 +21,11 @@ from backend.assets.failure_reports.routes import router as logs
 from backend.assets.functions.routes import router as functions
 from backend.assets.models.routes import router as models
 from backend.assets.news_feed.routes import router as news_feed
+from backend.assets.news_feed.routes import router as news_feed
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
 from backend.assets.tasks.routes import router as tasks
+from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.engine.compute.routes import router as runner
 from backend.kit import exception_answers

@@ -16,7 +16,7 @@ from backend.kit.keys import asset_key
 from backend.kit.parameters import query_parameters
 from backend.kit.validation import validated
 
-router = APIRouter(prefix="/compute_plan", tags=["compute plans"])
+router = APIRouter(tags=["compute plans"])
 
 
 async def body(request: Request) -> dict[str, Any]:
@@ -32,7 +32,7 @@ Key = Annotated[UUID, Depends(asset_key)]
 Plans = Annotated[ComputePlanService, Depends(compute_plan_service)]
 
 
-@router.get("/")
+@router.get("/compute_plan/")
 def list_plans(request: Request, service: Plans) -> JsonAnswer:
     """The plans of the caller's channel."""
     parameters = query_parameters(request)
@@ -40,26 +40,32 @@ def list_plans(request: Request, service: Plans) -> JsonAnswer:
     return page.answer(request, parameters, [store.wire(row, now) for row in page.rows])
 
 
-@router.post("/", status_code=201)
+@router.post("/compute_plan/", status_code=201)
 def register_plan(fields: Fields, service: Plans) -> JsonAnswer:
     """Register a plan; its tasks follow by `/task/bulk_create/`."""
     return JsonAnswer(service.register(validated(NewComputePlan, fields)), status_code=201)
 
 
-@router.get("/{key}/")
+@router.get("/compute_plan/{key}/")
 def show_plan(key: Key, service: Plans) -> JsonAnswer:
     """One plan."""
     return JsonAnswer(service.find(key))
 
 
-@router.put("/{key}/")
+@router.put("/compute_plan/{key}/")
 def rename_plan(key: Key, fields: Fields, service: Plans) -> JsonAnswer:
     """Give a plan another name."""
     return JsonAnswer(service.rename(key, validated(NewName, fields)))
 
 
-@router.post("/{key}/cancel/")
+@router.post("/compute_plan/{key}/cancel/")
 def cancel_plan(key: Key, service: Plans) -> JsonAnswer:
     """Cancel a plan. The status follows by the ledger's event."""
     service.cancel(key)
     return JsonAnswer({})
+
+
+@router.get("/compute_plan_metadata/")
+def list_metadata_keys(service: Plans) -> JsonAnswer:
+    """The metadata keys that plans of the caller's channel have: a bare array."""
+    return JsonAnswer(service.metadata_keys())

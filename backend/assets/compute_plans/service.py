@@ -145,3 +145,8 @@ class ComputePlanService:
         )
         with self._node.database.reading() as connection:
             return store.page(connection, self._channel, parameters, request)
+
+    def metadata_keys(self) -> list[str]:
+        """The distinct metadata keys of the channel's plans, alphabetically."""
+        with self._node.database.reading() as connection:
+            return store.metadata_keys(connection, self._channel)

@@ -54,6 +54,15 @@ CREATOR = case(
     else_=func.coalesce(users.username, DELETED),
 )
 
+CREATOR_NAME = func.coalesce(
+    select(func.coalesce(users.username, DELETED))
+    .select_from(core(ComputePlanCreator).outerjoin(core(User), users.id == creators.user_id))
+    .where(creators.compute_plan_key == plans.key)
+    .scalar_subquery(),
+    EXTERNAL,
+)
+"""The same without a join of the query's own, for filters of lists that do not show it."""
+
 ORDERING: dict[str, Any] = {
     "creation_date": plans.creation_date,
     "start_date": plans.start_date,
@@ -157,6 +166,13 @@ def known(connection: Session | Connection, channel: str, keys: Sequence[UUID]) 
     """Those of `keys` that are plans of the channel."""
     query = select(plans.key).where(plans.channel == channel, plans.key.in_(keys))
     return set(connection.execute(query).scalars())
+
+
+def metadata_keys(connection: Session | Connection, channel: str) -> list[str]:
+    """The distinct metadata keys of a channel's plans, in the database's order of texts."""
+    key = func.jsonb_object_keys(plans.metadata).label("key")
+    query = select(key).where(plans.channel == channel).distinct().order_by(key)
+    return list(connection.execute(query).scalars())
 
 
 def wire(row: Row[Any], now: datetime) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 
 from backend.access.caller import CurrentCaller, SessionNode
+from backend.assets.performances.export import PerformanceExport
 from backend.assets.performances.service import PerformanceService
 from backend.kit.answers import JsonAnswer
 from backend.kit.keys import checked_key
@@ -18,6 +20,11 @@ def performance_service(node: SessionNode, caller: CurrentCaller) -> Performance
     return PerformanceService(node, caller)
 
 
+def performance_export(node: SessionNode, caller: CurrentCaller) -> PerformanceExport:
+    return PerformanceExport(node, caller)
+
+
+Export = Annotated[PerformanceExport, Depends(performance_export)]
 Performances = Annotated[PerformanceService, Depends(performance_service)]
 
 
@@ -35,3 +42,9 @@ def list_performances(request: Request, service: Performances) -> JsonAnswer:
     parameters = query_parameters(request)
     page, results = service.page(parameters)
     return page.answer(request, parameters, results)
+
+
+@router.get("/performance/export/")
+def export_performances(request: Request, export: Export) -> Response:
+    """The performances of the caller's channel as CSV, with a column for each of `metadata_columns`."""
+    return export.answer(query_parameters(request))

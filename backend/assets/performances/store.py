@@ -1,6 +1,6 @@
 """All reading of performances."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,7 @@ performances, tasks, plans = core(Performance).c, core(ComputeTask).c, core(Comp
 ROUND = tasks.metadata.op("->>", return_type=Text())("round_idx")
 ROUND_NUMBER = case((ROUND.regexp_match(r"^-?\d{1,9}$"), cast(ROUND, Integer)), else_=None)
 _OF_TASK = "compute_task_output__task__"
+BATCH = 1000  # rows of a cursor
 
 
 def of_plan(
@@ -137,22 +138,31 @@ def conditions(parameters: Parameters) -> Conditions:
         *dates_between(parameters, "start_date", plans.start_date),
         *dates_between(parameters, "end_date", plans.end_date),
         *numbers_between(parameters, "duration", plan_store.DURATION),
+        *texts_in(parameters, "creator", plan_store.CREATOR_NAME),
         *texts_in(parameters, "identifier", performances.identifier),
         *metadata_holding(parameters, plans.metadata),
         *matching(parameters, [plans.key, plans.name]),
     ]
 
 
+def _ordered(parameters: Parameters) -> Sequence[Any]:
+    fields = {"task_rank": tasks["rank"], "task_round": ROUND_NUMBER, "worker": tasks.worker}
+    order = ordered_by(parameters, fields, list(fields.values()), performances.compute_task_key)
+    return [*order, performances.identifier]
+
+
 def page(
     connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
 ) -> Page:
     """One page of the performances of a channel."""
-    fields = {"task_rank": tasks["rank"], "task_round": ROUND_NUMBER, "worker": tasks.worker}
-    order: Sequence[Any] = [
-        *ordered_by(parameters, fields, list(fields.values()), performances.compute_task_key),
-        performances.identifier,
-    ]
-    return request.rows(connection, _listed(channel).where(*conditions(parameters)), order)
+    query = _listed(channel).where(*conditions(parameters))
+    return request.rows(connection, query, _ordered(parameters))
+
+
+def every(session: Session, channel: str, parameters: Parameters) -> Iterator[Row[Any]]:
+    """All performances of a channel that the filters leave, fetched from a cursor as they are read."""
+    query = _listed(channel).where(*conditions(parameters)).order_by(*_ordered(parameters))
+    yield from session.execute(query.execution_options(yield_per=BATCH))
 
 
 def listed(row: Row[Any]) -> dict[str, Any]:

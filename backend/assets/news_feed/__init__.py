@@ -1,0 +1,1 @@
+"""What happened lately: plans created, started and ended, data managers created (rest-api.md 15.2)."""
