@@ -1,6 +1,6 @@
 """Archives that strangers send: read with bounded memory and time, refused when they are not harmless."""
 
-from backend.assets.archives.content import check, folder_hash, unpack
+from backend.assets.archives.content import check, folder_hash, is_tar, unpack
 from backend.assets.archives.errors import ArchiveRefused, NotAnArchive
 from backend.assets.archives.reading import Entry, Kind, Limits, entries
 
@@ -13,5 +13,6 @@ __all__ = [
     "check",
     "entries",
     "folder_hash",
+    "is_tar",
     "unpack",
 ]

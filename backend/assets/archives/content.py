@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.assets.archives.errors import LINKS, ArchiveRefused
-from backend.assets.archives.reading import Entry, Kind, Limits, entries
+from backend.assets.archives.errors import LINKS, ArchiveRefused, NotAnArchive
+from backend.assets.archives.reading import Entry, Kind, Limits, entries, is_zip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,26 @@ def check(path: Path, limits: Limits | None = None) -> Content:
     return Content(count, len(digests), frozenset(names), _combined(digests.values()))
 
 
+def is_tar(path: Path) -> bool:
+    """Whether the file is a tar, of any compression, with at least one entry; a look at its beginning."""
+    if is_zip(path):
+        return False
+    try:
+        return next(entries(path), None) is not None
+    except ArchiveRefused as error:  # of a link, for example, whoever unpacks it says so
+        return not isinstance(error, NotAnArchive)
+
+
 def folder_hash(folder: Path) -> str:
     """The checksum of a data sample (rest-api.md 10.2): names and layout do not matter.
 
-    SHA-256 in hex of each regular file, sorted, concatenated, and SHA-256 of that.
+    SHA-256 in hex of each regular file, sorted, concatenated, and SHA-256 of that. Links are no files.
     """
     digests = []
     for root, _, files in os.walk(folder):
         for name in files:
             file = Path(root, name)
-            if file.is_file():
+            if file.is_file() and not file.is_symlink():
                 with file.open("rb") as content:
                     digests.append(hashlib.file_digest(content, "sha256").digest())
     return _combined(digests)

@@ -60,6 +60,12 @@ class Entry:
     target: str = ""  # of a hard link: the path of the file it repeats
 
 
+def is_zip(path: Path) -> bool:
+    """Whether the file begins as a zip does."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
 def entries(path: Path, limits: Limits | None = None) -> Iterator[Entry]:
     """The archive's entries in their order.
 
@@ -70,9 +76,7 @@ def entries(path: Path, limits: Limits | None = None) -> Iterator[Entry]:
     from backend.assets.archives.zips import zip_entries
 
     limits = limits or Limits()
-    with path.open("rb") as file:
-        is_zip = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-    walk = zip_entries if is_zip else tar_entries
+    walk = zip_entries if is_zip(path) else tar_entries
     return _guarded(walk(path, limits), limits, limits.bytes_of(path.stat().st_size))
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from backend.assets.archives import ArchiveRefused, folder_hash, unpack
 from backend.engine.compute.store import InputAsset
-from backend.engine.compute.unpack import Damaged, folder_hash, unpack
 from backend.ports.exchange import Exchange, PeerRefused, WrongChecksum
 from backend.ports.storage import Storage, StoredFileMissing
 
@@ -132,7 +132,7 @@ class AssetCache:
             elif asset.file:
                 try:
                     unpack(self._local(asset.file), content)
-                except Damaged as error:
+                except ArchiveRefused as error:
                     raise ForGood(f"data sample {asset.key} cannot be unpacked: {error}") from None
             else:
                 raise ForGood(f"data sample {asset.key} is not ours")

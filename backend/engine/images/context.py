@@ -5,16 +5,10 @@ import os
 import posixpath
 import re
 import shutil
-import stat
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-MOST_ENTRIES = 100_000
-MOST_BYTES = 8 << 30
-_CHUNK = 1 << 20
+from backend.assets import archives
 
 
 class ContextError(ValueError):
@@ -24,77 +18,20 @@ class ContextError(ValueError):
 def unpack_context(archive: Path, target: Path) -> None:
     """Unpack a function's archive (zip, or tar with any compression) into the empty folder `target`.
 
-    Only folders and regular files are taken, the executable bit is kept.
+    What the upload accepts is what is unpacked: regular files with their executable bit, folders, hard links
+    to earlier files as copies.
 
     Raises:
         ContextError: neither zip nor tar, damaged, names that leave the folder, links, devices, or too large.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            _unpack(_zip_files(archive), target)
-        else:
-            _unpack(_tar_files(archive), target)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
-        if isinstance(error, ContextError):
-            raise
+        archives.unpack(archive, target)
+    except archives.NotAnArchive as error:
         raise ContextError(f"the archive cannot be read: {error}") from None
-
-
-def _zip_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            mode = entry.external_attr >> 16
-            if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ContextError(f"the archive holds a link or device: {entry.filename[:200]!r}")
-            if entry.is_dir():
-                yield entry.filename, mode, None
-            else:
-                with opened.open(entry) as content:
-                    yield entry.filename, mode, content
-
-
-def _tar_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    with tarfile.open(archive, "r:*") as opened:
-        for entry in opened:
-            if entry.isdir():
-                yield entry.name, entry.mode, None
-            elif entry.isreg() and not entry.issparse():
-                yield entry.name, entry.mode, opened.extractfile(entry)
-            else:
-                raise ContextError(f"the archive holds a link or device: {entry.name[:200]!r}")
-
-
-def _unpack(files: Iterator[tuple[str, int, IO[bytes] | None]], target: Path) -> None:
-    written = 0
-    for number, (name, mode, content) in enumerate(files):
-        if number >= MOST_ENTRIES:
-            raise ContextError("the archive has too many entries")
-        path = target / _inside(name)
-        if content is None:
-            path.mkdir(parents=True, exist_ok=True)
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            while chunk := content.read(_CHUNK):
-                written += len(chunk)
-                if written > MOST_BYTES:
-                    raise ContextError("the archive is too large when unpacked")
-                out.write(chunk)
-        path.chmod(0o755 if mode & 0o100 else 0o644)
-
-
-def _inside(name: str) -> str:
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts:
-        raise ContextError(f"the archive has a bad name: {name[:200]!r}")
-    return "/".join(parts)
+    except archives.ArchiveRefused as error:
+        raise ContextError(f"the archive is refused: {error}") from None
+    except OSError as error:
+        raise ContextError(f"the archive cannot be unpacked: {error}") from None
 
 
 class Context:
@@ -202,12 +139,12 @@ def _segment(pattern: str) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether ADD unpacks this file."""
-    return path.is_file() and tarfile.is_tarfile(path)
+    """Whether ADD unpacks this file: a tar, compressed or not, that holds something."""
+    return path.is_file() and archives.is_tar(path)
 
 
 def unpack_added(archive: Path, target: Path) -> None:
     """Unpack what ADD takes apart. Raises ContextError as `unpack_context`."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    _unpack(_tar_files(archive), target)
+    unpack_context(archive, target)

@@ -21,6 +21,7 @@ from backend.assets.archives import (
     NotAnArchive,
     check,
     folder_hash,
+    is_tar,
     unpack,
 )
 from backend.assets.archives import errors as reasons
@@ -318,6 +319,24 @@ def test_nothing_is_left_of_a_refused_archive(tmp_path: Path) -> None:
         unpack(path, folder)
     assert list(folder.iterdir()) == []
     assert not (tmp_path / "b").exists()
+
+
+def test_hash_of_a_folder_takes_no_notice_of_links(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "outside").symlink_to("/etc/passwd")
+    assert folder_hash(tmp_path) == _hash(b"x")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_is_told_from_other_files_by_its_beginning(tmp_path: Path, mode: str) -> None:
+    assert is_tar(_tar(tmp_path / "tar", _member("a", b"x"), mode=mode))
+    assert is_tar(_tar(tmp_path / "linked", _member("x", type=tarfile.SYMTYPE, linkname="/")))
+    assert not is_tar(_zip(tmp_path / "zip", ("a", b"x")))
+    (tmp_path / "zeros").write_bytes(bytes(10_240))
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"hello"))
+    assert not is_tar(tmp_path / "zeros")
+    assert not is_tar(tmp_path / "text.gz")
 
 
 def test_empty_archives_have_no_entries(tmp_path: Path) -> None:

@@ -69,6 +69,15 @@ def test_archives_that_reach_out_are_refused(tmp_path: Path, bad: tarfile.TarInf
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tgz", "out"]
 
 
+def test_what_an_upload_accepts_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    archive = tar_of(
+        tmp_path / "a.tgz", "Dockerfile", entry("again", tarfile.LNKTYPE, "Dockerfile")
+    )
+    unpack_context(archive, tmp_path / "out")
+    assert (tmp_path / "out/again").read_text() == "hi"
+
+
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"nothing of the kind")
     with pytest.raises(ContextError, match="cannot be read"):
