@@ -302,6 +302,7 @@ def test_lapsed_with_refresh_token_is_renewed_once_for_all_who_ask(
         **access(browser),
         "Cookie": f"signature={browser.cookies['signature']}",
     }
+    url = f"{browser.base_url}/org-1/organization/"
     for number in (
         1,
         2,
