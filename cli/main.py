@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli.orchestrator import app as ledger
+
 app = typer.Typer(
     name="substra-ray",
     no_args_is_help=True,
@@ -12,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Substra Ray: a federated-learning network. `up` starts one on this machine.",
 )
+app.add_typer(ledger, name="orchestrator")
 State = Annotated[
     Path, typer.Option("--state", help="Folder of the network.", envvar="SUBSTRA_RAY_STATE")
 ]
@@ -90,18 +93,6 @@ def demo(
     from cli.network import demo as run
 
     run(state, port=port, as_json=as_json, output=output, rounds=rounds, end=end)
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
-def orchestrator(context: typer.Context) -> None:
-    """Serve the ledger alone: `substra-ray orchestrator --help` lists its options."""
-    import os
-    import sys
-
-    os.execv(sys.executable, [sys.executable, "-m", "orchestrator", *context.args])  # noqa: S606
 
 
 if __name__ == "__main__":

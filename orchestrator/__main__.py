@@ -38,20 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns 0 after a clean end, 1 when it cannot start (database or port), 2 for settings that cannot be used.
     """
-    _log_as_json()
-    try:
-        server = _server(_settings(arguments))
-    except ValidationError as error:
-        log.error("settings_refused", reason="; ".join(map(_reason, error.errors())))
+    _log()
+    made = prepare(arguments)
+    if isinstance(made, str):
+        log.error("settings_refused", reason=made)
         return 2
-    except (ChannelFileError, TlsFileError, OSError) as error:
-        log.error("settings_refused", reason=str(error))
-        return 2
-    ended = threading.Event()
+    server, ended = made, threading.Event()
 
     def end(number: int, frame: object) -> None:
         if ended.is_set():
-            os._exit(128 + number)
+            raise SystemExit(128 + number)
         ended.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,6 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended.wait()
     server.stop()
     return 0
+
+
+def prepare(arguments: Sequence[str] | None) -> Server | str:
+    """A server to be started, or the reason why the settings, or the files that they name, cannot be used."""
+    try:
+        return _server(_settings(arguments))
+    except ValidationError as error:
+        return "; ".join(map(_reason, error.errors()))
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except (ChannelFileError, TlsFileError) as error:
+        return str(error)
 
 
 def _server(settings: Settings) -> Server:
@@ -106,7 +114,8 @@ def _reason(error: Any) -> str:
     return f"{name}: {text}" if name == "METRICS_ENABLED" else f"ORCHESTRATOR_{name}: {text}"
 
 
-def _log_as_json() -> None:
+def _log() -> None:
+    """Lines of JSON; for a person at a terminal, lines to read."""
     level = logging.getLevelNamesMapping().get(os.environ.get("LOG_LEVEL", "INFO").upper(), 20)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -114,11 +123,16 @@ def _log_as_json() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            *_rendered(sys.stderr.isatty()),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _rendered(terminal: bool) -> list[Any]:
+    if terminal:
+        return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 if __name__ == "__main__":

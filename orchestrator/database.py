@@ -81,6 +81,7 @@ class Pool:
                     cursor.execute("COMMIT")
 
     def close(self) -> None:
+        """Give up the connections that are not in use; later uses make new ones."""
         while True:
             try:
                 self._idle.get_nowait().close()

@@ -188,13 +188,14 @@ class Server:
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     def _bind(self) -> int:
-        if self._credentials is None:
-            port = self._server.add_insecure_port(self._listen)
-        else:
-            port = self._server.add_secure_port(self._listen, self._credentials.server())
-        if port == 0:
-            raise RuntimeError(f"cannot listen on {self._listen}")
-        return port
+        try:
+            if self._credentials is None:
+                return self._server.add_insecure_port(self._listen)
+            return self._server.add_secure_port(self._listen, self._credentials.server())
+        except RuntimeError:
+            raise RuntimeError(
+                f"cannot listen on {self._listen}: taken, or no address of this machine"
+            ) from None
 
     async def _drain(self) -> None:
         await self._health.enter_graceful_shutdown()

@@ -143,10 +143,9 @@ class Ledger:
         return answer
 
     async def _in_thread(self, read: Callable[..., Any], *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
         self.waiting_reads.take(1)
         try:
-            return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
+            return await self._twice(read, *arguments)
         except psycopg2.Error as error:
             if is_lost(error):
                 raise Unavailable("the database cannot be reached") from None
@@ -154,6 +153,18 @@ class Ledger:
             raise Internal("the request could not be read") from None
         finally:
             self.waiting_reads.give_back(1)
+
+
+    async def _twice(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Once more on a new connection when the first has broken: the database may have been restarted."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
+        except psycopg2.Error as error:
+            if not is_lost(error):
+                raise
+            self._pool.close()
+        return await loop.run_in_executor(self._readers, read, self._pool, *arguments)
 
 
 def deliver_outcome(reply: asyncio.Future[Message], outcome: Message | Refusal) -> None:
@@ -177,5 +188,6 @@ async def read_after(
         except psycopg2.Error as error:
             if not is_lost(error):
                 raise
+            pool.close()
             log.warning("stream_waits_for_database", channel=channel)
             await asyncio.sleep(1.0)

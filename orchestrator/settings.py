@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.tls.material import TlsPaths
@@ -22,7 +22,13 @@ def _seconds(value: Any) -> Any:
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
 
 
-Address = Annotated[str, Field(pattern=r"^[^\s/]+:\d{1,5}$")]
+def _address(value: str) -> str:
+    if not re.fullmatch(r"[^\s/]+:\d{1,5}", value):
+        raise ValueError("an address such as 127.0.0.1:9000")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 """HOST:PORT."""
 
 

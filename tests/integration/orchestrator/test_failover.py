@@ -39,7 +39,7 @@ def test_settings_that_cannot_be_used_end_the_process_with_their_reason(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ORCHESTRATOR_DATABASE_URL", raising=False)
-    monkeypatch.setattr(command, "_log_as_json", lambda: None)
+    monkeypatch.setattr(command, "_log", lambda: None)
     bad, none = tmp_path / "bad.yaml", tmp_path / "none.yaml"
     bad.write_text("channels: [a]")
     database = ["--database", database_url]
@@ -59,7 +59,7 @@ def test_settings_that_cannot_be_used_end_the_process_with_their_reason(
 def test_unreachable_database_or_taken_port_is_said_in_one_line(
     server: Server, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_log_as_json", lambda: None)
+    monkeypatch.setattr(command, "_log", lambda: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     channels = tmp_path / "channels.yaml"
     channels.write_text(CHANNELS, encoding="utf-8")

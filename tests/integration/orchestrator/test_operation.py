@@ -217,7 +217,7 @@ def test_durations_are_read_as_the_original_writes_them(
         ({"ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true"}, "needs ORCHESTRATOR_MTLS_ENABLED"),
         ({"ORCHESTRATOR_GRPC_KEEPALIVE_POLICY_MIN_TIME": "soon"}, "a duration such as"),
         ({"ORCHESTRATOR_REPLAY_EVENTS_BATCH_SIZE": "0"}, "greater than or equal to 1"),
-        ({"ORCHESTRATOR_LISTEN": "nine"}, "String should match pattern"),
+        ({"ORCHESTRATOR_LISTEN": "nine"}, "an address such as"),
     ],
 )
 def test_variables_that_do_not_go_together_are_refused(
