@@ -17,13 +17,13 @@ from pathlib import Path
 
 import structlog
 
-from network.control import supervisor_runs
 from network.layout import Layout, UnusableFolder
 from network.ports import free_port
 from network.postgres import Postgres
 from network.private_files import private_folder, read_or_create_secret, write_private
 from network.settings_files import postgres_of
 from network.state import State
+from network.supervisor import hold
 
 log = structlog.get_logger(__name__)
 
@@ -148,13 +148,17 @@ def ledger_database(folder: Path) -> Iterator[str]:
         return
     postgres = postgres_of(layout, state)
     url = postgres.url(DATABASE, DATABASE, state.secrets[f"database:{DATABASE}"])
-    if supervisor_runs(layout):
+    lock = hold(layout)
+    if lock is None:
         postgres.wait_ready()
         yield url
         return
-    layout.make()
-    with running(postgres, layout.logs / "postgres.log"):
-        yield url
+    try:
+        layout.make()
+        with running(postgres, layout.logs / "postgres.log"):
+            yield url
+    finally:
+        os.close(lock)
 
 
 @contextmanager

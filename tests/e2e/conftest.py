@@ -63,6 +63,11 @@ class RunningNetwork:
             if process["role"] == role and organization in (None, process["organization"])
         ]
 
+    def check_ledger(self) -> None:
+        """The ledger's events alone rebuild the rows of its tables."""
+        printed = self.command("orchestrator", "replay", codes=(0, 1))
+        assert "the events rebuild the tables" in printed, printed
+
     def client(self, index: int) -> substra.Client:
         """A client of organization `index`, logged in as its user."""
         organization = self.organizations[index]
@@ -76,14 +81,20 @@ class RunningNetwork:
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNetwork]:
-    """A network of our own in a temporary state folder, ended with the session."""
+    """A network of our own in a temporary state folder, ended with the session.
+
+    However the tests went, the ledger's events must rebuild its tables at the end.
+    """
     if given := os.environ.get(GIVEN):
-        yield RunningNetwork(Path(given))
+        running = RunningNetwork(Path(given))
+        yield running
+        running.check_ledger()
         return
     running = RunningNetwork(tmp_path_factory.mktemp("network") / "state")
     try:
         running.command("up", "--orgs", "2", "--port", str(free_port()))
         yield running
+        running.check_ledger()
     finally:
         running.command("down")
 
