@@ -35,19 +35,18 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve one organization's API.")
-    parser.add_argument("--settings", type=Path, required=True, help="JSON file of the settings")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    arguments = parser.parse_args()
-    settings = Settings.read(arguments.settings)
+def serve(settings: Settings, *, port: int, host: str = "127.0.0.1") -> None:
+    """Serve an organization's API until a signal comes.
+
+    Raises:
+        SystemExit: it could not start (3).
+    """
     configure(settings.LOG_LEVEL, organization=settings.NAME, process="api")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=arguments.host,
-        port=arguments.port,
+        host=host,
+        port=port,
         access_log=False,
         log_config=None,
         proxy_headers=False,  # the application reads them itself, from trusted proxies only (rule 28)
@@ -61,6 +60,15 @@ def main() -> None:
     server.run()
     if not server.started:
         raise SystemExit(3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve one organization's API.")
+    parser.add_argument("--settings", type=Path, required=True, help="JSON file of the settings")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    serve(Settings.read(arguments.settings), port=arguments.port, host=arguments.host)
 
 
 if __name__ == "__main__":

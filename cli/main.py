@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
+from cli.access.commands import add_to as add_access_commands
+from cli.isolated import app as isolated
 from cli.orchestrator import app as ledger
 
 app = typer.Typer(
     name="substra-ray",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Substra Ray: a federated-learning network. `up` starts one on this machine.",
 )
 app.add_typer(ledger, name="orchestrator")
+app.add_typer(isolated)
+add_access_commands(app)
 State = Annotated[
     Path, typer.Option("--state", help="Folder of the network.", envvar="SUBSTRA_RAY_STATE")
 ]

@@ -101,8 +101,7 @@ def apply_events(session: Session, channel: str, events: Sequence[event_pb2.Even
                 functions.apply(session, event)
             case "data_manager":
                 data_managers.apply(session, event)
-            case "data_sample":
-                data_samples.apply(session, event)
+    data_samples.apply(session, channel, _of(events, "data_sample"))
     compute_plans.apply(session, channel, _of(events, "compute_plan"), changes)
     applied.tasks = tasks.apply(session, channel, _of(events, "compute_task"), changes)
     models.apply(session, channel, _of(events, "model"))

@@ -10,9 +10,9 @@ from backend.kit.bulk import insert_rows
 from protos.orchestrator import datasample_pb2, event_pb2
 
 
-def apply(session: Session, event: event_pb2.Event) -> None:
+def apply(session: Session, channel: str, events: Sequence[event_pb2.Event]) -> None:
     """DATA_SAMPLE events. Links are only ever added (orchestrator.md 6.3), so both kinds do the same."""
-    register(session, event.channel, [event.data_sample])
+    register(session, channel, [event.data_sample for event in events])
 
 
 def register(session: Session, channel: str, samples: Sequence[datasample_pb2.DataSample]) -> None:

@@ -8,11 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.assets.tasks.states import TaskStatus
-from backend.kit.database import Database
-from protos.orchestrator import common_pb2, computetask_pb2, failure_report_pb2, function_pb2
-
-from .conftest import Tell, contents
-from .story import (
+from backend.fixtures.story import (
     BUILDING,
     CANCELED,
     DONE,
@@ -24,6 +20,10 @@ from .story import (
     Story,
     uuid,
 )
+from backend.kit.database import Database
+from protos.orchestrator import common_pb2, computetask_pb2, failure_report_pb2, function_pb2
+
+from .conftest import Tell, contents
 
 MODEL, PERFORMANCE = common_pb2.ASSET_MODEL, common_pb2.ASSET_PERFORMANCE
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from backend.fixtures.story import START, Story, key
 from backend.kit.database import Database
 
 from .conftest import Tell
-from .story import START, Story, key
 from .test_apply import trained
 
 P = "/org-1"

@@ -5,10 +5,10 @@ import pytest
 from substra.sdk import models as sdk
 
 from backend.assets.profiling import store as profiling
+from backend.fixtures.story import key, uuid
 from backend.kit.database import Database
 
 from .conftest import Tell
-from .story import key, uuid
 from .test_apply import trained
 
 P = "/org-1"

@@ -4,10 +4,10 @@ import httpx
 import pytest
 from substra.sdk import models as sdk
 
+from backend.fixtures.story import DONE, EXECUTING, ORG_2, WAITING_FOR_EXECUTOR_SLOT, Story, key
 from protos.orchestrator import common_pb2
 
 from .conftest import Tell
-from .story import DONE, EXECUTING, ORG_2, WAITING_FOR_EXECUTOR_SLOT, Story, key
 from .test_apply import trained
 from .test_reading import P, results
 

@@ -8,6 +8,16 @@ import pytest
 from sqlalchemy import text
 
 from backend.app import create_app
+from backend.fixtures.story import (
+    EXECUTING,
+    FAILED,
+    ORG_1,
+    ORG_2,
+    WAITING_FOR_EXECUTOR_SLOT,
+    Story,
+    key,
+    uuid,
+)
 from backend.kit.database import Database
 from backend.node import Node
 from backend.settings import ChannelSettings, PeerSettings, Settings
@@ -15,7 +25,6 @@ from protos.orchestrator import common_pb2, failure_report_pb2
 from tests.integration.backend.conftest import log_in, serving
 
 from .conftest import Tell
-from .story import EXECUTING, FAILED, ORG_1, ORG_2, WAITING_FOR_EXECUTOR_SLOT, Story, key, uuid
 
 P = "/org-1"
 CHANNEL = {"Substra-Channel-Name": "mychannel"}

@@ -11,11 +11,11 @@ from backend.assets.apply import apply_events
 from backend.assets.compute_plans import events as plan_events
 from backend.assets.compute_plans.states import PlanChanges
 from backend.assets.tasks import events as task_events
+from backend.fixtures.story import DONE, EXECUTING, WAITING_FOR_EXECUTOR_SLOT, Story
 from backend.kit.database import Database
 from protos.orchestrator import computetask_pb2, event_pb2
 
 from .conftest import Tell
-from .story import DONE, EXECUTING, WAITING_FOR_EXECUTOR_SLOT, Story
 
 ROUNDS, TASKS = 12, 40
 

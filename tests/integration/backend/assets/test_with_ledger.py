@@ -13,6 +13,7 @@ from substra.sdk import models as sdk
 
 from backend.app import create_app
 from backend.assets.apply import apply_events
+from backend.fixtures.story import ORG_1, ORG_2, address
 from backend.kit.database import Database
 from backend.node import Node
 from backend.settings import Settings
@@ -21,7 +22,6 @@ from protos.orchestrator import common_pb2, computetask_pb2, event_pb2, function
 from tests.integration.backend.conftest import log_in, serving
 
 from .conftest import contents
-from .story import ORG_1, ORG_2, address
 
 P = "/org-1"
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from substra.sdk import models as sdk
 
 from backend.app import create_app
+from backend.fixtures.story import Story, key
 from backend.kit.database import Database
 from backend.node import Node
 from backend.settings import Settings
@@ -19,7 +20,6 @@ from tests.integration.backend.conftest import log_in, serving
 
 from .conftest import Tell
 from .scripted_ledger import ScriptedLedger, running
-from .story import Story, key
 
 P = "/org-1"
 
