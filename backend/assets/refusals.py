@@ -39,13 +39,13 @@ def required_file(
     """The file of a part.
 
     Raises:
-        UploadRefused: it is missing, empty or too large (400).
+        UploadRefused: it is missing or empty, or a file of the upload is too large (400).
     """
+    if upload.too_large:  # the part asked for may stand behind
+        raise UploadRefused(TOO_LARGE)
     file = upload.files.get(part)
     if file is None:
         raise UploadRefused(missing)
-    if file.too_large:
-        raise UploadRefused(TOO_LARGE)
     if file.size == 0:
         raise UploadRefused({part: [EMPTY]})
     return file

@@ -6,10 +6,10 @@ of the database wait for a disk. An upload that ends badly leaves no file behind
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -24,11 +24,13 @@ from backend.kit.errors import ApiError, BadRequest, TooLarge
 from backend.ports.storage import Storage, Writer
 
 PIECE = 512 * 1024  # bytes handed to a thread at once
+READ_ON = 16 * 1024 * 1024  # bytes read behind a file that is too large, before the answer goes out
 MOST_FILES = 100
 MOST_FIELDS = 10_000
 JSON_LIMIT = 4 * 1024 * 1024  # bytes of all text parts together
-WRITERS = 4
-_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
+WRITERS = 4  # threads that receive
+REGISTRARS = 4  # threads that check, store and register what was received
+T = TypeVar("T")
 
 
 class StorageFull(ApiError):
@@ -51,6 +53,10 @@ class UploadedFile:
     def size(self) -> int:
         return self.writer.size
 
+    @property
+    def checksum(self) -> str:
+        return self.writer.checksum
+
 
 @dataclass(slots=True)
 class Upload:
@@ -59,17 +65,19 @@ class Upload:
     json: dict[str, Any] = field(default_factory=dict)
     files: dict[str, UploadedFile] = field(default_factory=dict)
 
-    def discard(self) -> None:
-        for file in self.files.values():
-            file.writer.discard()
+    @property
+    def too_large(self) -> bool:
+        """A file is beyond the limit. What came behind it may not have been read."""
+        return any(file.too_large for file in self.files.values())
 
 
 @asynccontextmanager
 async def received(request: Request, storage: Storage, *, file_limit: int) -> AsyncIterator[Upload]:
     """The upload in a request; its temporary files end with the block unless they were committed.
 
-    A file that grows beyond `file_limit` bytes is marked and not kept; the rest of the body is read on, so
-    that the client hears the answer. Bodies of other kinds give an upload without files.
+    A file that grows beyond `file_limit` bytes is marked and not kept. A little more of the body is read, since
+    most clients hear no answer before they have sent all; then the upload ends as it is, and the server throws
+    away what still comes. Bodies of other kinds give an upload without files.
 
     Raises:
         BadRequest: malformed (400). TooLarge: too much text (413). StorageFull: 507.
@@ -81,14 +89,35 @@ async def received(request: Request, storage: Storage, *, file_limit: int) -> As
     try:
         await _receive(request, receiver)
         yield receiver.upload()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull from None
+        raise
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(receiver.discard, limiter=_limiter())
+            await anyio.to_thread.run_sync(receiver.discard, limiter=_threads().receiving)
 
 
-def _limiter() -> anyio.CapacityLimiter:
+async def in_upload_thread(register: Callable[[Upload], T], upload: Upload) -> T:
+    """Check, store and register an upload in a thread of its own kind.
+
+    Reading gigabytes of archives takes long; the threads of all other requests stay free.
+    """
+    return await anyio.to_thread.run_sync(register, upload, limiter=_threads().registering)
+
+
+class _Threads:
+    def __init__(self) -> None:
+        self.receiving = anyio.CapacityLimiter(WRITERS)
+        self.registering = anyio.CapacityLimiter(REGISTRARS)
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
+
+
+def _threads() -> _Threads:
     """Threads for uploads of this event loop."""
-    return _limiters.setdefault(asyncio.get_running_loop(), anyio.CapacityLimiter(WRITERS))
+    return _of_loops.setdefault(asyncio.get_running_loop(), _Threads())
 
 
 def _boundary(request: Request) -> bytes:
@@ -100,22 +129,21 @@ def _boundary(request: Request) -> bytes:
 
 
 async def _receive(request: Request, receiver: "_Receiver") -> None:
-    waiting = bytearray()
+    waiting, limiter = bytearray(), _threads().receiving
     try:
         async for chunk in request.stream():
             waiting += chunk
             if len(waiting) >= PIECE:
-                await anyio.to_thread.run_sync(receiver.feed, bytes(waiting), limiter=_limiter())
+                piece = bytes(waiting)
                 waiting.clear()
-        await anyio.to_thread.run_sync(receiver.finish, bytes(waiting), limiter=_limiter())
+                await anyio.to_thread.run_sync(receiver.feed, piece, limiter=limiter)
+                if receiver.decided:
+                    return
+        await anyio.to_thread.run_sync(receiver.finish, bytes(waiting), limiter=limiter)
     except ClientDisconnect:
         raise BadRequest("The client went away before the upload ended") from None
     except FormParserError as error:
         raise BadRequest(f"Multipart form parse error - {error}") from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull from None
-        raise
 
 
 class _Receiver:
@@ -126,7 +154,7 @@ class _Receiver:
         self._file_limit = file_limit
         self._files: list[UploadedFile] = []
         self._texts: dict[str, bytes] = {}
-        self._text_size = self._text_count = 0
+        self._text_size = self._text_count = self._dropped = 0
         self._header_name, self._header_value = b"", b""
         self._headers: dict[bytes, bytes] = {}
         self._part, self._text = "", bytearray()
@@ -153,9 +181,14 @@ class _Receiver:
     def feed(self, piece: bytes) -> None:
         self._parser.write(piece)
 
+    @property
+    def decided(self) -> bool:
+        """Nothing that still comes changes the answer."""
+        return self._ended or self._dropped > READ_ON
+
     def finish(self, piece: bytes) -> None:
         self._parser.write(piece)
-        if not self._ended:
+        if not self.decided:
             raise FormParserError("the body ends before its last boundary")
 
     def discard(self) -> None:
@@ -206,7 +239,9 @@ class _Receiver:
             if self._text_size > JSON_LIMIT:
                 raise TooLarge("Request body is too large.")
             self._text += piece
-        elif not self._file.too_large:
+        elif self._file.too_large:
+            self._dropped += len(piece)
+        else:
             if self._file.size + len(piece) > self._file_limit:
                 self._file.too_large = True
                 self._file.writer.discard()
@@ -217,7 +252,7 @@ class _Receiver:
         if self._file is None:
             self._texts[self._part] = bytes(self._text)
         elif not self._file.too_large:
-            self._file.writer.flush()
+            self._file.writer.close()
 
     def _finish(self) -> None:
         self._ended = True

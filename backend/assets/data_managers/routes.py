@@ -5,13 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from starlette.concurrency import run_in_threadpool
 
 from backend.access.caller import CurrentCaller, FileCaller, SessionNode
 from backend.assets.data_managers.schemas import NewName
 from backend.assets.data_managers.service import DataManagerDownloads, DataManagerService
 from backend.assets.downloads import answer
-from backend.assets.uploads import received
+from backend.assets.uploads import in_upload_thread, received
 from backend.kit.addresses import base_address
 from backend.kit.answers import JsonAnswer
 from backend.kit.bodies import document
@@ -49,7 +48,7 @@ async def register_data_manager(
     """Register a data manager: parts `json`, `data_opener` and `description`."""
     limit = node.settings.DATA_UPLOAD_MAX_SIZE
     async with received(request, node.storage, file_limit=limit) as upload:
-        return JsonAnswer(await run_in_threadpool(service.register, upload), status_code=201)
+        return JsonAnswer(await in_upload_thread(service.register, upload), status_code=201)
 
 
 @router.get("/")

@@ -10,7 +10,7 @@ from backend.assets.downloads import MARKDOWN, Download, check_not_isolated, che
 from backend.assets.ledger_registration import registered
 from backend.assets.refusals import NO_FILE, NULL, required_file
 from backend.assets.schemas import validated_upload
-from backend.assets.uploads import Upload
+from backend.assets.uploads import Upload, UploadedFile
 from backend.kit.clock import utc_now
 from backend.kit.errors import NotFound
 from backend.kit.keys import checked_key
@@ -18,7 +18,6 @@ from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
 from backend.kit.validation import check_metadata
 from backend.node import Node
-from backend.ports.storage import Stored
 from protos.orchestrator import common_pb2, datamanager_pb2
 
 MODEL = "DataManager"
@@ -45,18 +44,15 @@ class DataManagerService:
         new = validated_upload(NewDataManager, upload.json)
         check_metadata(new.metadata or {})
         key = uuid4()
-        names = (opener.name, description.name)
-        files = (
-            opener.writer.commit(f"datamanagers/{key}/opener"),
-            description.writer.commit(f"datamanagers/{key}/description"),
-        )
+        self._note_files(key, new.name, opener, description)
         try:
-            self._note_files(key, new.name, files, names)
+            opener.writer.commit(_stored_as(key, "opener"))
+            description.writer.commit(_stored_as(key, "description"))
         except BaseException:
             self._forget(key)
             raise
         ledger = self._node.ledger.on(self._channel)
-        message = self._message(key, new, files)
+        message = self._message(key, new, opener, description)
         manager = registered(
             lambda: ledger.register_data_manager(message),
             lambda: ledger.data_manager(str(key)),
@@ -67,18 +63,18 @@ class DataManagerService:
         return self.find(key)
 
     def _note_files(
-        self, key: UUID, name: str, files: tuple[Stored, Stored], names: tuple[str, str]
+        self, key: UUID, name: str, opener: UploadedFile, description: UploadedFile
     ) -> None:
-        opener, description = files
+        """The row comes before the files: what a crash leaves of them, the Janitor finds by it."""
         row = {
             "key": key,
             "channel": self._channel,
             "name": name,
-            "opener_file": opener.key,
-            "opener_name": names[0] or "opener.py",
+            "opener_file": _stored_as(key, "opener"),
+            "opener_name": opener.name or "opener.py",
             "opener_checksum": opener.checksum,
-            "description_file": description.key,
-            "description_name": names[1] or "description.md",
+            "description_file": _stored_as(key, "description"),
+            "description_name": description.name or "description.md",
             "description_checksum": description.checksum,
             "creation_date": utc_now(),
         }
@@ -86,16 +82,15 @@ class DataManagerService:
             store.add_files(session, row)
 
     def _forget(self, key: UUID) -> None:
+        for name in ("opener", "description"):
+            self._node.storage.delete(_stored_as(key, name))
         with self._node.database.transaction() as session:
             store.forget_files(session, key)
-        for name in ("opener", "description"):
-            self._node.storage.delete(f"datamanagers/{key}/{name}")
 
     def _message(
-        self, key: UUID, new: NewDataManager, files: tuple[Stored, Stored]
+        self, key: UUID, new: NewDataManager, opener: UploadedFile, description: UploadedFile
     ) -> datamanager_pb2.NewDataManager:
         address = self._node.settings.address
-        opener, description = files
         return datamanager_pb2.NewDataManager(
             key=str(key),
             name=new.name,
@@ -139,6 +134,10 @@ class DataManagerService:
         with self._node.database.reading() as connection:
             page = store.page(connection, self._channel, parameters, request)
             return page, store.whole(connection, page.rows, self._base)
+
+
+def _stored_as(key: UUID, name: str) -> str:
+    return f"datamanagers/{key}/{name}"
 
 
 class DataManagerDownloads:

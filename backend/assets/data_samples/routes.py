@@ -4,12 +4,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.data_samples.schemas import NewLinks
 from backend.assets.data_samples.service import DataSampleService
-from backend.assets.uploads import received
+from backend.assets.uploads import in_upload_thread, received
 from backend.kit.answers import JsonAnswer
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key
@@ -40,7 +39,7 @@ async def register_data_samples(
     """Register samples: part `json` and an archive a sample, or JSON that names folders."""
     limit = node.settings.DATA_UPLOAD_MAX_SIZE
     async with received(request, node.storage, file_limit=limit) as upload:
-        return JsonAnswer(await run_in_threadpool(service.register, upload), status_code=201)
+        return JsonAnswer(await in_upload_thread(service.register, upload), status_code=201)
 
 
 @router.post("/bulk_update/")

@@ -20,6 +20,7 @@ from backend.kit.errors import BadRequest, NotFound
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
 from backend.node import Node
+from backend.ports.storage import Writer
 from protos.orchestrator import datasample_pb2
 
 MODEL = "DataSample"
@@ -30,12 +31,16 @@ NOT_ARCHIVE = "Archive must be zip or tar"
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A sample whose content is in its place (`file` or `path`), not yet in the ledger."""
+    """A checked sample, not yet in the ledger: an archive to be committed, or a folder that stays in place."""
 
     key: UUID
     checksum: str
-    file: str | None = None
+    archive: Writer | None = None
     path: str | None = None
+
+    @property
+    def file(self) -> str | None:
+        return f"datasamples/{self.key}" if self.archive is not None else None
 
 
 class DataSampleService:
@@ -53,22 +58,25 @@ class DataSampleService:
             BadRequest, SampleRefused: 400; nothing is left behind.
             LedgerError: the ledger refused, or could not be asked.
         """
+        if upload.too_large:
+            error = f"{{'file': [ErrorDetail(string='{TOO_LARGE}', code='invalid')]}}"
+            raise BadRequest(error)
         managers = self._manager_keys(upload.json.get("data_manager_keys"))
         samples: list[_Sample] = []
         try:
             if upload.files:
-                for file in upload.files.values():
-                    samples.append(self._from_archive(file))
+                samples.extend(map(_from_archive, upload.files.values()))
             else:
                 volume = self._node.settings.SERVERMEDIAS_ROOT
-                for folder in named_folders(upload.json, volume):
-                    samples.append(self._from_folder(folder))
+                samples.extend(map(self._from_folder, named_folders(upload.json, volume)))
             if not samples:
                 raise BadRequest("Neither a file nor a path was given")
             self._note_files(samples)
-        except BaseException:
-            self._forget(samples)
-            raise
+            self._commit(samples)
+        finally:
+            for sample in samples:
+                if sample.archive is not None:
+                    sample.archive.discard()  # of committed ones nothing
         return self._register(samples, managers)
 
     def _register(self, samples: list[_Sample], managers: list[UUID]) -> list[dict[str, Any]]:
@@ -118,34 +126,29 @@ class DataSampleService:
             )
         return keys
 
-    def _from_archive(self, file: UploadedFile) -> _Sample:
-        if file.too_large:
-            error = f"{{'file': [ErrorDetail(string='{TOO_LARGE}', code='invalid')]}}"
-            raise BadRequest(error)
-        try:
-            content = check(file.writer.path)
-        except NotAnArchive:
-            raise SampleRefused(NOT_ARCHIVE) from None
-        except ArchiveRefused as error:
-            raise SampleRefused(str(error)) from None
-        if content.files == 0:
-            raise SampleRefused(NO_FILE)
-        key = uuid4()
-        stored = file.writer.commit(f"datasamples/{key}")
-        return _Sample(key, content.folder_hash, file=stored.key)
-
     def _from_folder(self, folder: Path) -> _Sample:
-        key = uuid4()
         if self._node.settings.ENABLE_DATASAMPLE_STORAGE_IN_SERVERMEDIAS:
-            return _Sample(key, folder_hash(folder), path=str(folder))
-        with self._node.storage.writer() as writer:
+            return _Sample(uuid4(), folder_hash(folder), path=str(folder))
+        writer = self._node.storage.writer()
+        try:
             pack(folder, writer)
-            writer.flush()
-            checksum = check(writer.path).folder_hash
-            stored = writer.commit(f"datasamples/{key}")
-        return _Sample(key, checksum, file=stored.key)
+            writer.close()
+            return _checked(writer)
+        except BaseException:
+            writer.discard()
+            raise
+
+    def _commit(self, samples: list[_Sample]) -> None:
+        try:
+            for sample in samples:
+                if sample.archive is not None and sample.file is not None:
+                    sample.archive.commit(sample.file)
+        except BaseException:
+            self._forget(samples)
+            raise
 
     def _note_files(self, samples: list[_Sample]) -> None:
+        """The rows come before the files: what a crash leaves of them, the Janitor finds by them."""
         rows = [
             {
                 "key": sample.key,
@@ -161,13 +164,11 @@ class DataSampleService:
             store.add_files(session, rows)
 
     def _forget(self, samples: list[_Sample]) -> None:
-        if not samples:
-            return
-        with self._node.database.transaction() as session:
-            store.forget_files(session, [sample.key for sample in samples])
         for sample in samples:
             if sample.file is not None:
                 self._node.storage.delete(sample.file)
+        with self._node.database.transaction() as session:
+            store.forget_files(session, [sample.key for sample in samples])
 
     def link(self, links: NewLinks) -> None:
         """Add every sample to every data manager, in the ledger and at once in our rows.
@@ -197,6 +198,23 @@ class DataSampleService:
         with self._node.database.reading() as connection:
             page = store.page(connection, self._channel, parameters, request)
         return page, [store.wire(row) for row in page.rows]
+
+
+def _from_archive(file: UploadedFile) -> _Sample:
+    return _checked(file.writer)
+
+
+def _checked(archive: Writer) -> _Sample:
+    """Raises SampleRefused: no archive, or one that is not acceptable (400)."""
+    try:
+        content = check(archive.path)
+    except NotAnArchive:
+        raise SampleRefused(NOT_ARCHIVE) from None
+    except ArchiveRefused as error:
+        raise SampleRefused(str(error)) from None
+    if content.files == 0:
+        raise SampleRefused(NO_FILE)
+    return _Sample(uuid4(), content.folder_hash, archive)
 
 
 def _wire(sample: _Sample, stored: datasample_pb2.DataSample) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from starlette.concurrency import run_in_threadpool
 
 from backend.access.caller import CurrentCaller, FileCaller, SessionNode
 from backend.assets.downloads import answer
 from backend.assets.functions.downloads import FunctionDownloads
 from backend.assets.functions.schemas import NewName
 from backend.assets.functions.service import FunctionService
-from backend.assets.uploads import received
+from backend.assets.uploads import in_upload_thread, received
 from backend.kit.addresses import base_address
 from backend.kit.answers import JsonAnswer
 from backend.kit.bodies import document
@@ -45,9 +44,10 @@ Downloads = Annotated[FunctionDownloads, Depends(function_downloads)]
 @router.post("/function/", status_code=201)
 async def register_function(request: Request, node: SessionNode, service: Functions) -> JsonAnswer:
     """Register a function: parts `json`, `file` (its build context) and `description`."""
+    service.check_builder()
     limit = node.settings.DATA_UPLOAD_MAX_SIZE
     async with received(request, node.storage, file_limit=limit) as upload:
-        return JsonAnswer(await run_in_threadpool(service.register, upload), status_code=201)
+        return JsonAnswer(await in_upload_thread(service.register, upload), status_code=201)
 
 
 @router.get("/function/")

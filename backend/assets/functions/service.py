@@ -17,7 +17,6 @@ from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
 from backend.kit.validation import check_metadata
 from backend.node import Node
-from backend.ports.storage import Stored
 from protos.orchestrator import common_pb2, function_pb2
 
 MODEL = "Function"
@@ -34,34 +33,33 @@ class FunctionService:
         self._base = base
 
     # ------------------------------------------------------------------ writing
+    def check_builder(self) -> None:
+        """Raises NoBuilder: this organization builds nothing (422). Asked before the upload is read."""
+        if not self._node.settings.BUILDER_ENABLED:
+            raise NoBuilder
+
     def register(self, upload: Upload) -> dict[str, Any]:
         """Store a function's files, register it in the ledger, and show it.
 
         Raises:
-            NoBuilder: this organization builds nothing (422).
             UploadRefused: a file or a field is not acceptable (400); nothing is left behind.
             LedgerError: the ledger refused, or could not be asked.
         """
-        if not self._node.settings.BUILDER_ENABLED:
-            raise NoBuilder
         archive = required_file(upload, "file", missing=NO_FILE)
         description = required_file(upload, "description", missing={"description": [NULL]})
         new = validated_upload(NewFunction, upload.json)
         check_metadata(new.metadata or {})
         _check_archive(archive)
         key = uuid4()
-        archive_name, description_name = archive.name, description.name
-        files = (
-            archive.writer.commit(f"functions/{key}/archive"),
-            description.writer.commit(f"functions/{key}/description"),
-        )
+        self._note_files(key, archive, description)
         try:
-            self._note_files(key, files, archive_name, description_name)
+            archive.writer.commit(_stored_as(key, "archive"))
+            description.writer.commit(_stored_as(key, "description"))
         except BaseException:
             self._forget(key)
             raise
         ledger = self._node.ledger.on(self._channel)
-        message = self._message(key, new, files)
+        message = self._message(key, new, archive, description)
         function = registered(
             lambda: ledger.register_function(message),
             lambda: ledger.function(str(key)),
@@ -71,18 +69,16 @@ class FunctionService:
             events.register(session, self._channel, function)
         return self.find(key)
 
-    def _note_files(
-        self, key: UUID, files: tuple[Stored, Stored], archive_name: str, description_name: str
-    ) -> None:
-        archive, description = files
+    def _note_files(self, key: UUID, archive: UploadedFile, description: UploadedFile) -> None:
+        """The row comes before the files: what a crash leaves of them, the Janitor finds by it."""
         row = {
             "key": key,
             "channel": self._channel,
-            "archive_file": archive.key,
-            "archive_name": archive_name or "function",
+            "archive_file": _stored_as(key, "archive"),
+            "archive_name": archive.name or "function",
             "archive_checksum": archive.checksum,
-            "description_file": description.key,
-            "description_name": description_name or "description.md",
+            "description_file": _stored_as(key, "description"),
+            "description_name": description.name or "description.md",
             "description_checksum": description.checksum,
             "creation_date": utc_now(),
         }
@@ -90,16 +86,15 @@ class FunctionService:
             store.add_files(session, row)
 
     def _forget(self, key: UUID) -> None:
+        for name in ("archive", "description"):
+            self._node.storage.delete(_stored_as(key, name))
         with self._node.database.transaction() as session:
             store.forget_files(session, key)
-        for name in ("archive", "description"):
-            self._node.storage.delete(f"functions/{key}/{name}")
 
     def _message(
-        self, key: UUID, new: NewFunction, files: tuple[Stored, Stored]
+        self, key: UUID, new: NewFunction, archive: UploadedFile, description: UploadedFile
     ) -> function_pb2.NewFunction:
         address = self._node.settings.address
-        archive, description = files
         return function_pb2.NewFunction(
             key=str(key),
             name=new.name,
@@ -159,6 +154,10 @@ class FunctionService:
         with self._node.database.reading() as connection:
             page = store.page(connection, self._channel, parameters, request, plan)
         return page, [store.wire(row, self._base) for row in page.rows]
+
+
+def _stored_as(key: UUID, name: str) -> str:
+    return f"functions/{key}/{name}"
 
 
 def _check_archive(archive: UploadedFile) -> None:

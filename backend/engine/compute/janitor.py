@@ -26,6 +26,7 @@ from protos.orchestrator import computetask_pb2, function_pb2
 log = structlog.get_logger()
 EVERY_S = 30.0
 OLD_S = 3600.0
+ABANDONED_S = 24 * 3600.0  # longer than any upload or build
 UNFINISHED = (
     computetask_pb2.STATUS_WAITING_FOR_EXECUTOR_SLOT,
     computetask_pb2.STATUS_EXECUTING,
@@ -99,6 +100,7 @@ class Janitor:
         for key in unused:
             self._cache.drop_model(key)
         self._outbox(reported)
+        self._storage.prune(ABANDONED_S)
 
     def _still_open(self, work: NewWork) -> bool:
         """Ask the ledger whether work that we hold for done is not (its event may still be on the way)."""

@@ -67,7 +67,6 @@ class FilesystemStorage:
         return self._incoming
 
     def prune(self, older_than_s: float) -> int:
-        """Remove temporary files that a dead process left; returns how many."""
         limit, removed = time.time() - older_than_s, 0
         for path in self._incoming.iterdir():
             with contextlib.suppress(FileNotFoundError):
@@ -111,12 +110,13 @@ class FileWriter:
         self._storage = storage
         self._path = path
         self._file: BinaryIO | None = path.open("xb", buffering=CHUNK)
+        self._ended = False  # committed or discarded
         self._digest = hashlib.sha256()
         self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         if self._file is None:
-            raise ValueError("this file is already committed or discarded")
+            raise ValueError("this file is already closed, committed or discarded")
         self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
@@ -133,17 +133,17 @@ class FileWriter:
     def checksum(self) -> str:
         return self._digest.hexdigest()
 
-    def flush(self) -> None:
+    def close(self) -> None:
         if self._file is not None:
-            self._file.flush()
+            self._file.close()
+            self._file = None
 
     def commit(self, key: str) -> Stored:
-        if self._file is None:
+        if self._ended:
             raise ValueError("this file is already committed or discarded")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
+        self.close()
+        _sync(self._path)
+        self._ended = True
         self._storage._place(self._path, self._storage._target(key))
         return Stored(key, self._size, self.checksum)
 
@@ -152,6 +152,7 @@ class FileWriter:
             with contextlib.suppress(OSError):  # a full disk refuses the last buffer too
                 self._file.close()
             self._file = None
+        self._ended = True
         self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

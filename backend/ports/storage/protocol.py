@@ -33,7 +33,7 @@ class Writer(Protocol):
 
     @property
     def path(self) -> Path:
-        """The local file written so far, for checks before `commit`. Call `flush` first."""
+        """The local file, for checks before `commit`; whole once the writer is closed."""
         ...
 
     @property
@@ -42,7 +42,9 @@ class Writer(Protocol):
     @property
     def checksum(self) -> str: ...
 
-    def flush(self) -> None: ...
+    def close(self) -> None:
+        """No more will be written: everything is in the file and no descriptor is held. `commit` may follow."""
+        ...
 
     def discard(self) -> None: ...
 
@@ -86,6 +88,10 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the file; nothing happens when it is not there."""
+        ...
+
+    def prune(self, older_than_s: float) -> int:
+        """Remove temporary files untouched for so long, which a dead process left; returns how many."""
         ...
 
     def scratch(self) -> Path:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from tests.integration.backend.network_of_two.assets import (
     CONTEXT,
@@ -25,24 +24,15 @@ from tests.integration.backend.network_of_two.assets import (
     zipped,
 )
 from tests.integration.backend.network_of_two.conftest import Network, Organization, eventually
+from tests.integration.backend.network_of_two.leftovers import held
 
 
 @pytest.fixture
 def untouched(network: Network) -> Iterator[None]:
     """Fails when the test left a file or a row at the first organization."""
-    files, rows = network.one.files(), _rows(network.one)
+    before = held(network.one)
     yield
-    assert network.one.files() == files
-    assert _rows(network.one) == rows
-
-
-def _rows(organization: Organization) -> dict[str, int]:
-    tables = ("function_file", "data_manager_file", "data_sample_file", "function", "data_manager")
-    with organization.node.database.reading() as connection:
-        return {
-            table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
-            for table in tables
-        }
+    assert held(network.one) == before
 
 
 def test_function_is_seen_and_read_by_both(network: Network) -> None:
@@ -297,7 +287,7 @@ def _detail(reason: str) -> str:
 def test_bad_samples_leave_nothing_behind(network: Network) -> None:
     one = network.one
     manager = post_data_manager(one).json()["key"]
-    before, rows = one.files(), _rows(one)
+    before = held(one)
     good = zipped({"a": b"1"})
     cases = [
         (b"nonsense", "Archive must be zip or tar"),
@@ -320,8 +310,7 @@ def test_bad_samples_leave_nothing_behind(network: Network) -> None:
     assert "do not exist in local database" in unknown.json()["detail"]
     theirs = post_samples(network.two, [manager], good)
     assert theirs.status_code == 400
-    assert one.files() == before
-    assert _rows(one) == rows
+    assert held(one) == before
 
 
 def test_samples_by_path(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

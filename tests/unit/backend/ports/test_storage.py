@@ -25,6 +25,19 @@ def test_written_file_appears_at_commit(storage: FilesystemStorage) -> None:
     assert list(storage.scratch().iterdir()) == []
 
 
+def test_closed_file_is_whole_and_can_be_committed_once(storage: FilesystemStorage) -> None:
+    with storage.writer() as writer:
+        writer.write(b"abc")
+        writer.close()
+        assert writer.path.read_bytes() == b"abc"
+        with pytest.raises(ValueError, match="closed"):
+            writer.write(b"d")
+        assert writer.commit("k").size == 3
+        with pytest.raises(ValueError, match="committed"):
+            writer.commit("k")
+    assert storage.local_path("k").read_bytes() == b"abc"
+
+
 def test_discarded_file_never_appears(storage: FilesystemStorage) -> None:
     with storage.writer() as writer:
         writer.write(b"abc")
