@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from backend.kit.database import DURABLE, Database
@@ -26,3 +27,9 @@ def prepare(database: Database) -> None:
         connection.exec_driver_sql(DURABLE)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         command.upgrade(configuration(connection), "head")
+
+
+def revision(database: Database) -> str | None:
+    """The schema that a database has; None for an empty one."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()

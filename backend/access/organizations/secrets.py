@@ -6,8 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from secrets import token_bytes
 from threading import Lock
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session
 
@@ -95,7 +96,10 @@ def set_outgoing(
     url: str | None,
     provisioned: str | None = None,
 ) -> None:
-    """Make this the secret with which we call an organization, at `url` or at its registered address."""
+    """Make this the secret with which we call an organization.
+
+    Without a `url` it is called where it was before: there, or at its registered address.
+    """
     values = {
         "url": url,
         "secret": Cipher(settings, PURPOSE).encrypt(secret),
@@ -103,8 +107,28 @@ def set_outgoing(
         "changed": utc_now(),
     }
     query = insert(_OUTGOING).values(organization_id=organization, **values)
-    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=values)
+    kept = {**values, "url": func.coalesce(query.excluded.url, _OUTGOING.c.url)}
+    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=kept)
     session.connection().execute(query)
+
+
+def all_organizations(session: Session) -> list[dict[str, Any]]:
+    """`{"organization", "channels", "incoming", "outgoing", "url"}` of whoever is known, by id."""
+    connection = session.connection()
+    members = select(_ORGANIZATIONS.c.organization_id, _ORGANIZATIONS.c.channel)
+    found: dict[str, dict[str, Any]] = {}
+
+    def entry(name: str) -> dict[str, Any]:
+        blank = {"channels": [], "incoming": False, "outgoing": False, "url": None}
+        return found.setdefault(name, {"organization": name, **blank})
+
+    for name, channel in connection.execute(members.order_by(_ORGANIZATIONS.c.channel)):
+        entry(name)["channels"].append(channel)
+    for name in connection.execute(select(_INCOMING.c.organization_id)).scalars():
+        entry(name)["incoming"] = True
+    for name, url in connection.execute(select(_OUTGOING.c.organization_id, _OUTGOING.c.url)):
+        entry(name).update(outgoing=True, url=url)
+    return [found[name] for name in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)

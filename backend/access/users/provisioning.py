@@ -6,6 +6,7 @@ left alone.
 
 import hashlib
 import hmac
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -27,8 +28,11 @@ def provision_virtual_users(session: Session) -> None:
         _add(session, username, active=False)
 
 
-def provision_user(session: Session, settings: Settings, user: UserSettings) -> bool:
-    """Make one account, or change it where what is said of it changed; whether anything did."""
+Outcome = Literal["created", "changed", "unchanged"]
+
+
+def provision_user(session: Session, settings: Settings, user: UserSettings) -> Outcome:
+    """Make one account, or change it where what is said of it changed."""
     new = _add(session, user.username, active=True)
     connection = session.connection()
     known = connection.execute(
@@ -38,7 +42,7 @@ def provision_user(session: Session, settings: Settings, user: UserSettings) -> 
     key = settings.SECRET_KEY.encode()
     digest = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
     if known.provisioned == digest:
-        return False
+        return "unchanged"
     changes = {
         "password": Passwords.hash(user.password),
         "password_changed": None if new else utc_now(),
@@ -50,7 +54,7 @@ def provision_user(session: Session, settings: Settings, user: UserSettings) -> 
     query = insert(_CHANNELS).values(user_id=known.id, **link)
     query = query.on_conflict_do_update(index_elements=["user_id"], set_=link)
     connection.execute(query)
-    return True
+    return "created" if new else "changed"
 
 
 def _add(session: Session, username: str, *, active: bool) -> bool:

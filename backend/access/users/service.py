@@ -170,14 +170,18 @@ class ResetService:
 
 
 def _new_name(fields: dict[str, Any]) -> str:
+    """Raises Invalid: missing, or no name (400)."""
+    if "username" not in fields:
+        raise Invalid({"username": ["This field is required."]})
+    return checked_name(fields["username"])
+
+
+def checked_name(name: Any) -> str:
     """A name that can stand in a path.
 
     Raises:
-        Invalid: missing, empty, too long, or with a slash, a space at an end or a control character (400).
+        Invalid: empty, too long, or with a slash, a space at an end or a control character (400).
     """
-    if "username" not in fields:
-        raise Invalid({"username": ["This field is required."]})
-    name = fields["username"]
     if not isinstance(name, str):
         raise Invalid({"username": ["Not a valid string."]})
     if not name.strip():

@@ -147,13 +147,35 @@ class Exchange:
         part.replace(target)
         return size
 
+    # ------------------------------------------------------------------ for whoever looks for a fault
+    def address(self, owner: str, channel: str) -> str | None:
+        """Where an organization is called; None when no secret or no address is known."""
+        peer = self._peer(owner, channel)
+        return None if peer is None else peer.url
+
+    def ask(
+        self, owner: str, channel: str, path: str, *, credentials: bool = True
+    ) -> httpx.Response:
+        """One short GET; whatever is answered is the answer.
+
+        Raises:
+            PeerUnreachable: no secret or no address. httpx.HTTPError: nothing was answered.
+        """
+        url, headers, auth = self._request(owner, channel, path)
+        with httpx.Client(**self._options(url), timeout=self._timeout) as client:
+            return client.get(url, headers=headers, auth=auth if credentials else None)
+
     # ------------------------------------------------------------------ requests
+    def _peer(self, owner: str, channel: str) -> PeerSettings | None:
+        peer = self._stored(owner, channel) if self._stored else None
+        peer = peer or self._peers.get(owner)
+        return peer if peer is not None and peer.outgoing else None
+
     def _request(
         self, owner: str, channel: str, path: str
     ) -> tuple[str, dict[str, str], httpx.BasicAuth]:
-        peer = self._stored(owner, channel) if self._stored else None
-        peer = peer or self._peers.get(owner)
-        if peer is None or not peer.outgoing:
+        peer = self._peer(owner, channel)
+        if peer is None:
             raise PeerUnreachable(f"No address and secret are configured for organization {owner}")
         url = peer.url.rstrip("/") + "/" + path.lstrip("/")
         headers = {

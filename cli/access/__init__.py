@@ -1,0 +1,1 @@
+"""Accounts, secrets of organizations, tokens and the schema, managed from the shell."""
