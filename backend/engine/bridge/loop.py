@@ -26,8 +26,8 @@ PAUSE_S = 0.5
 LINGER_S = 0.01
 LINGER_BUSY_S = 0.15
 """When the last batch ended less than `BUSY_S` ago: the events of one task then share one transaction."""
-LINGER_END_S = 0.03
-"""For the end of a task of ours, which somebody may be waiting for."""
+LINGER_END_S = 0.02
+"""For the end of a task that may be the end of its plan."""
 BUSY_S = 0.2
 _OVER = {
     computetask_pb2.STATUS_DONE,
@@ -160,14 +160,6 @@ def urgent(event: event_pb2.Event, me: str) -> bool:
     return False
 
 
-def _ends(event: event_pb2.Event, me: str) -> bool:
-    """Whether a task of the organization `me` is over."""
-    task = event.compute_task
-    return (
-        event.WhichOneof("asset") == "compute_task" and task.worker == me and task.status in _OVER
-    )
-
-
 def _take(
     arrived: "queue.Queue[event_pb2.Event | Exception | None]",
     timeout_s: float,
@@ -181,21 +173,41 @@ def _take(
     batch: list[event_pb2.Event] = []
     try:
         item = arrived.get(timeout=timeout_s)
-        until = time.monotonic() + linger_s
+        linger = Linger(time.monotonic() + linger_s)
         while True:
             if not isinstance(item, event_pb2.Event):
                 return batch, item or LedgerError(grpc.StatusCode.UNAVAILABLE, "the stream ended")
             batch.append(item)
             if len(batch) == BATCH:
                 return batch, None
-            if urgent(item, me):
-                until = 0.0
-            elif _ends(item, me):
-                until = min(until, time.monotonic() + LINGER_END_S)
-            left = until - time.monotonic()
+            left = linger.until(item, me) - time.monotonic()
             item = arrived.get(timeout=left) if left > 0 else arrived.get_nowait()
     except queue.Empty:
         return batch, None
+
+
+class Linger:
+    """How long a batch waits for more events, in monotonic seconds."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._ended: dict[str, float] = {}
+
+    def until(self, event: event_pb2.Event, me: str) -> float:
+        """The deadline with this event in the batch.
+
+        A plan whose task ended without a successor that turned ready may be over: somebody looks at it then, at
+        any organization.
+        """
+        if urgent(event, me):
+            self._longest = 0.0
+        elif event.WhichOneof("asset") == "compute_task":
+            task = event.compute_task
+            if task.status in _OVER:
+                self._ended[task.compute_plan_key] = time.monotonic() + LINGER_END_S
+            elif task.status == computetask_pb2.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+                self._ended.pop(task.compute_plan_key, None)
+        return min(self._longest, *self._ended.values()) if self._ended else self._longest
 
 
 def _cursor_unknown(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from backend.engine.bridge.loop import _take, urgent
+from backend.engine.bridge.loop import Linger, _take, urgent
 from protos.orchestrator import (
     computeplan_pb2,
     computetask_pb2,
@@ -78,14 +78,21 @@ def test_other_events_wait_for_company() -> None:
     assert (len(batch), end) == (2, None)
 
 
-def test_the_end_of_a_task_of_ours_is_soon_seen() -> None:
-    arrived: queue.Queue[event_pb2.Event | Exception | None] = queue.Queue()
-    arrived.put(task(computetask_pb2.STATUS_DONE, OTHER))
-    arrived.put(task(computetask_pb2.STATUS_DONE, ME))
-    started = time.monotonic()
-    batch, end = _take(arrived, 30.0, ME, 30.0)
-    assert (len(batch), end) == (2, None)
-    assert time.monotonic() - started < 10
+def in_plan(status: "computetask_pb2.ComputeTaskStatus.ValueType", key: str) -> event_pb2.Event:
+    event = task(status, OTHER)
+    event.compute_task.compute_plan_key = key
+    return event
+
+
+def test_the_end_of_a_plan_is_soon_seen_at_every_organization() -> None:
+    now = time.monotonic()
+    linger = Linger(now + 30)
+    assert linger.until(in_plan(computetask_pb2.STATUS_EXECUTING, "a"), ME) == now + 30
+    assert linger.until(in_plan(computetask_pb2.STATUS_DONE, "a"), ME) < now + 10
+    assert linger.until(in_plan(READY, "a"), ME) == now + 30, "its plan goes on"
+    assert linger.until(in_plan(computetask_pb2.STATUS_FAILED, "b"), ME) < now + 10
+    assert linger.until(in_plan(READY, "a"), ME) < now + 10
+    assert linger.until(task(READY, ME), ME) == 0.0
 
 
 def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
