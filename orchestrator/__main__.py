@@ -126,6 +126,7 @@ def _log() -> None:
             *_rendered(sys.stderr.isatty()),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
     )
 
 

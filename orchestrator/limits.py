@@ -5,12 +5,19 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from orchestrator.errors import Invalid, Malformed, Overloaded
+from orchestrator.state import Decision
+from protos.orchestrator.event_pb2 import EVENT_ASSET_CREATED
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message, both ways; the original stops at 4 MiB, which 10,000 tasks outgrow."""
 MAX_PARTS = 100_000
 """Tasks with their inputs and outputs, samples, models, keys in one call: more than fit into the original's
 4 MiB. Larger ones would keep the channel's other writers waiting for many seconds."""
+LARGEST_ASSET = 3_500_000
+"""Bytes of one asset. Its events must reach every subscriber, and clients of the original take 4 MiB: a larger
+one would end their streams for ever."""
+LONGEST_REASON = 65_536
+"""Characters of a status change's reason, for the same end; the rest is cut off."""
 WAITING_BYTES = 256 * 1024 * 1024
 """Requests of all channels that wait for their writer, in wire bytes."""
 WAITING_CALLS = 4_096
@@ -55,6 +62,20 @@ def check_size(request: Message) -> None:
         raise Invalid(
             f"{parts} elements with their inputs and outputs in one call, at most {MAX_PARTS} are allowed"
         )
+
+
+def check_assets(decision: Decision) -> None:
+    """Every asset that is told about fits into a message that all clients accept.
+
+    Raises:
+        Invalid
+    """
+    for new in decision.events:
+        told = new.payload
+        if told is None and new.task is not None and new.event == EVENT_ASSET_CREATED:
+            told = new.task.message
+        if told is not None and told.ByteSize() > LARGEST_ASSET:
+            raise Invalid(f'asset "{new.key}" has more than {LARGEST_ASSET} bytes')
 
 
 class Budget:

@@ -154,7 +154,6 @@ class Ledger:
         finally:
             self.waiting_reads.give_back(1)
 
-
     async def _twice(self, read: Callable[..., Any], *arguments: Any) -> Any:
         """Once more on a new connection when the first has broken: the database may have been restarted."""
         loop = asyncio.get_running_loop()

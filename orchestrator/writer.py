@@ -27,7 +27,7 @@ from orchestrator.errors import Expired, Internal, Overloaded, Refusal, Unavaila
 from orchestrator.events import Event
 from orchestrator.identity import Caller
 from orchestrator.lease import LEASE_S, RENEW_S, RETRY_S, Lease
-from orchestrator.limits import WAITING_CALLS
+from orchestrator.limits import WAITING_CALLS, check_assets
 from orchestrator.loading import load, load_organizations
 from orchestrator.needs import Needs
 from orchestrator.state import Known, Moment
@@ -220,6 +220,7 @@ class Writer:
         moment = Moment(self._now())
         try:
             decision = job.command.rule(self._known, job.caller, job.request, moment)
+            check_assets(decision)
         except Refusal as refusal:
             return refusal
         self._known.apply(decision.changes)

@@ -3,6 +3,7 @@
 from orchestrator import validation as v
 from orchestrator.errors import BadRequest, Conflict, Denied
 from orchestrator.identity import Caller
+from orchestrator.limits import LONGEST_REASON
 from orchestrator.needs import Needs
 from orchestrator.rules import functions, states
 from orchestrator.rules.assets import check_registered, failed_plan
@@ -56,7 +57,8 @@ def apply_task_action(
         request.action, caller.organization, owner=task.owner, worker=task.worker
     )
     decision = Decision(ApplyTaskActionResponse())
-    _move(known, decision, task, transition, request.log or USER_ACTION, now)
+    reason = request.log[:LONGEST_REASON] or USER_ACTION
+    _move(known, decision, task, transition, reason, now)
     return decision
 
 

@@ -189,6 +189,35 @@ def test_parts_of_samples_are_counted_with_their_managers() -> None:
         limits.check_size(keys)
 
 
+def test_an_asset_too_large_for_other_clients_is_refused(a: Member) -> None:
+    """Its event would end the stream of every client that takes 4 MiB, again and again."""
+    large = {str(number): "x" * 100 for number in range(36_000)}
+    with pytest.raises(grpc.RpcError) as refusal:
+        a.call("ComputePlanService/RegisterPlan", r.new_plan(metadata=large))
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    plan, function = a.plan(), a.function()
+    task = r.new_task(plan, function, worker="a")
+    task.metadata.update(large)
+    with pytest.raises(grpc.RpcError) as refusal:
+        a.register(r.new_task(plan, function, worker="a"), task)
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert a.plan()
+
+
+def test_a_reason_without_end_is_cut(a: Member) -> None:
+    plan, function = a.plan(), a.function()
+    task = r.new_task(plan, function, worker="a")
+    a.register(task)
+    log = "é" * 5_000_000
+    action = t.ApplyTaskActionParam(
+        compute_task_key=task.key, action=t.TASK_ACTION_CANCELED, log=log
+    )
+    a.call("ComputeTaskService/ApplyTaskAction", action)
+    (told,) = a.events(8)[7:]
+    assert told.compute_task.status == t.STATUS_CANCELED
+    assert told.metadata["reason"] == log[: limits.LONGEST_REASON]
+
+
 def test_one_large_request_fits_into_an_unused_budget() -> None:
     budget = limits.Budget(10, "bytes")
     budget.take(50)
