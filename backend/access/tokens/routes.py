@@ -34,7 +34,7 @@ def log_in(fields: Fields, request: Request, service: Tokens) -> JsonAnswer:
 
 
 @router.post("/api-token/", status_code=201)
-def create_token(fields: Fields, account: CurrentAccount, service: Tokens) -> JsonAnswer:
+def create_token(account: CurrentAccount, fields: Fields, service: Tokens) -> JsonAnswer:
     """Make a token with a chosen expiry."""
     return JsonAnswer(service.create(account, fields), status_code=201)
 

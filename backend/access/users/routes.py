@@ -52,7 +52,7 @@ def list_users(request: Request, service: Users) -> JsonAnswer:
 
 
 @router.post("/users/", status_code=201)
-def create_user(fields: Fields, service: Administration) -> JsonAnswer:
+def create_user(service: Administration, fields: Fields) -> JsonAnswer:
     """A new user of the administrator's channel."""
     return JsonAnswer(service.create(fields), status_code=201)
 
@@ -64,7 +64,7 @@ def show_user(username: str, service: Users) -> JsonAnswer:
 
 
 @router.put("/users/{username}/")
-def change_user(username: str, fields: Fields, service: Administration) -> JsonAnswer:
+def change_user(service: Administration, username: str, fields: Fields) -> JsonAnswer:
     """Change a user's role."""
     return JsonAnswer(service.change(username, fields))
 
@@ -77,7 +77,7 @@ def remove_user(username: str, service: Administration) -> Response:
 
 
 @router.put("/users/{username}/password/")
-def change_password(username: str, fields: Fields, service: Users) -> JsonAnswer:
+def change_password(service: Users, username: str, fields: Fields) -> JsonAnswer:
     """Change one's own password."""
     return JsonAnswer(service.change_own_password(username, fields))
 
@@ -96,7 +96,7 @@ def verify_token(username: str, request: Request, service: Reset) -> JsonAnswer:
 
 
 @router.post("/users/{username}/set_password/", dependencies=[StrangersThrottled])
-def set_password(username: str, fields: Fields, service: Reset) -> JsonAnswer:
+def set_password(service: Reset, username: str, fields: Fields) -> JsonAnswer:
     """Choose a new password with a reset token."""
     return JsonAnswer(service.set_password(username, fields))
 
@@ -110,7 +110,7 @@ def list_awaiting(request: Request, service: Approval) -> JsonAnswer:
 
 
 @router.put("/users-awaiting-approval/")
-def approve(request: Request, fields: Fields, service: Approval) -> JsonAnswer:
+def approve(request: Request, service: Approval, fields: Fields) -> JsonAnswer:
     """Let the user named by `?username=` into the administrator's channel."""
     return JsonAnswer(service.approve(_name(request), fields))
 

@@ -41,25 +41,25 @@ def list_plans(request: Request, service: Plans) -> JsonAnswer:
 
 
 @router.post("/compute_plan/", status_code=201)
-def register_plan(fields: Fields, service: Plans) -> JsonAnswer:
+def register_plan(service: Plans, fields: Fields) -> JsonAnswer:
     """Register a plan; its tasks follow by `/task/bulk_create/`."""
     return JsonAnswer(service.register(validated(NewComputePlan, fields)), status_code=201)
 
 
 @router.get("/compute_plan/{key}/")
-def show_plan(key: Key, service: Plans) -> JsonAnswer:
+def show_plan(service: Plans, key: Key) -> JsonAnswer:
     """One plan."""
     return JsonAnswer(service.find(key))
 
 
 @router.put("/compute_plan/{key}/")
-def rename_plan(key: Key, fields: Fields, service: Plans) -> JsonAnswer:
+def rename_plan(service: Plans, key: Key, fields: Fields) -> JsonAnswer:
     """Give a plan another name."""
     return JsonAnswer(service.rename(key, validated(NewName, fields)))
 
 
 @router.post("/compute_plan/{key}/cancel/")
-def cancel_plan(key: Key, service: Plans) -> JsonAnswer:
+def cancel_plan(service: Plans, key: Key) -> JsonAnswer:
     """Cancel a plan. The status follows by the ledger's event."""
     service.cancel(key)
     return JsonAnswer({})

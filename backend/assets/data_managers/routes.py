@@ -60,13 +60,13 @@ def list_data_managers(request: Request, service: DataManagers) -> JsonAnswer:
 
 
 @router.get("/{key}/")
-def show_data_manager(key: Key, service: DataManagers) -> JsonAnswer:
+def show_data_manager(service: DataManagers, key: Key) -> JsonAnswer:
     """One data manager."""
     return JsonAnswer(service.find(key))
 
 
 @router.put("/{key}/")
-def rename_data_manager(key: Key, fields: Fields, service: DataManagers) -> JsonAnswer:
+def rename_data_manager(service: DataManagers, key: Key, fields: Fields) -> JsonAnswer:
     """Give a data manager another name."""
     return JsonAnswer(service.rename(key, validated(NewName, fields)))
 

@@ -58,6 +58,6 @@ def list_data_samples(request: Request, service: DataSamples) -> JsonAnswer:
 
 
 @router.get("/{key}/")
-def show_data_sample(key: Key, service: DataSamples) -> JsonAnswer:
+def show_data_sample(service: DataSamples, key: Key) -> JsonAnswer:
     """One data sample."""
     return JsonAnswer(service.find(key))

@@ -59,7 +59,7 @@ def list_functions(request: Request, service: Functions) -> JsonAnswer:
 
 
 @router.get("/compute_plan/{key}/functions/")
-def list_plan_functions(request: Request, key: CheckedKey, service: Functions) -> JsonAnswer:
+def list_plan_functions(service: Functions, request: Request, key: CheckedKey) -> JsonAnswer:
     """The functions that a plan's tasks use; an unknown plan has none."""
     parameters = query_parameters(request)
     page, results = service.page(parameters, key)
@@ -67,13 +67,13 @@ def list_plan_functions(request: Request, key: CheckedKey, service: Functions) -
 
 
 @router.get("/function/{key}/")
-def show_function(key: Key, service: Functions) -> JsonAnswer:
+def show_function(service: Functions, key: Key) -> JsonAnswer:
     """One function."""
     return JsonAnswer(service.find(key))
 
 
 @router.put("/function/{key}/")
-def rename_function(key: Key, fields: Fields, service: Functions) -> JsonAnswer:
+def rename_function(service: Functions, key: Key, fields: Fields) -> JsonAnswer:
     """Give a function another name."""
     return JsonAnswer(service.rename(key, validated(NewName, fields)))
 

@@ -46,13 +46,13 @@ def list_models(request: Request, service: Models) -> JsonAnswer:
 
 
 @router.post("/", status_code=201)
-def register_models(fields: Fields, service: Models) -> JsonAnswer:
+def register_models(service: Models, fields: Fields) -> JsonAnswer:
     """Make models readable before their events arrive (own components only)."""
     return JsonAnswer(service.register(fields), status_code=201)
 
 
 @router.get("/{key}/")
-def show_model(key: Key, service: Models) -> JsonAnswer:
+def show_model(service: Models, key: Key) -> JsonAnswer:
     """One model."""
     return JsonAnswer(service.find(key))
 

@@ -30,7 +30,7 @@ Performances = Annotated[PerformanceService, Depends(performance_service)]
 
 @router.get("/compute_plan/{key}/perf/")
 def list_plan_performances(
-    request: Request, key: Annotated[UUID, Depends(checked_key)], service: Performances
+    service: Performances, request: Request, key: Annotated[UUID, Depends(checked_key)]
 ) -> JsonAnswer:
     """Every performance of a plan, unpaged."""
     return JsonAnswer(service.of_plan(key, query_parameters(request)))

@@ -37,38 +37,38 @@ def list_profilings(request: Request, service: Profiling) -> JsonAnswer:
 
 
 @router.post("/task_profiling/", status_code=201)
-def start_profiling(fields: Fields, service: Profiling) -> JsonAnswer:
+def start_profiling(service: Profiling, fields: Fields) -> JsonAnswer:
     """Start the clock of a task (own components only)."""
     return JsonAnswer(service.start(fields), status_code=201)
 
 
 @router.get("/task_profiling/{key}/")
-def show_profiling(key: Key, service: Profiling) -> JsonAnswer:
+def show_profiling(service: Profiling, key: Key) -> JsonAnswer:
     """Where the time of one task went."""
     return JsonAnswer(service.find(key))
 
 
 @router.put("/task_profiling/{key}/")
-def restart_profiling(key: Key, service: Profiling) -> JsonAnswer:
+def restart_profiling(service: Profiling, key: Key) -> JsonAnswer:
     """Set the clock of a task to now (own components only)."""
     return JsonAnswer(service.restart(key))
 
 
 @router.post("/task_profiling/{key}/step/", status_code=201)
-def add_step(key: Key, fields: Fields, service: Profiling) -> JsonAnswer:
+def add_step(service: Profiling, key: Key, fields: Fields) -> JsonAnswer:
     """Note a step of a task (own components only)."""
     step = service.set_step(key, fields.get("step"), fields, new=True)
     return JsonAnswer(step, status_code=201)
 
 
 @router.put("/task_profiling/{key}/step/{step}/")
-def change_step(key: Key, step: str, fields: Fields, service: Profiling) -> JsonAnswer:
+def change_step(service: Profiling, key: Key, step: str, fields: Fields) -> JsonAnswer:
     """Note a step of a task again (own components only)."""
     return JsonAnswer(service.set_step(key, step, fields, new=False))
 
 
 @router.get("/function/{key}/profiling/")
 @router.get("/function/{key}/profiling", include_in_schema=False)
-def show_function_profiling(key: Key, node: SessionNode, caller: CurrentCaller) -> JsonAnswer:
+def show_function_profiling(caller: CurrentCaller, node: SessionNode, key: Key) -> JsonAnswer:
     """Where the time of a function's build went."""
     return JsonAnswer(ProfilingService(node, caller).of_function(key))

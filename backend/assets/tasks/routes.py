@@ -33,7 +33,7 @@ Tasks = Annotated[TaskService, Depends(task_service)]
 
 
 @router.post("/task/bulk_create/")
-def register_tasks(fields: Fields, service: Tasks) -> JsonAnswer:
+def register_tasks(service: Tasks, fields: Fields) -> JsonAnswer:
     """Register tasks of one plan, all or none. Answers 200."""
     return JsonAnswer(service.register(validated(NewTasks, fields).tasks))
 
@@ -47,7 +47,7 @@ def list_tasks(request: Request, service: Tasks) -> JsonAnswer:
 
 
 @router.get("/compute_plan/{key}/task/")
-def list_plan_tasks(request: Request, key: CheckedKey, service: Tasks) -> JsonAnswer:
+def list_plan_tasks(service: Tasks, request: Request, key: CheckedKey) -> JsonAnswer:
     """The tasks of a plan; an unknown plan has none."""
     parameters = query_parameters(request)
     page, results = service.page(parameters, key)
@@ -55,13 +55,13 @@ def list_plan_tasks(request: Request, key: CheckedKey, service: Tasks) -> JsonAn
 
 
 @router.get("/task/{key}/")
-def show_task(key: Key, service: Tasks) -> JsonAnswer:
+def show_task(service: Tasks, key: Key) -> JsonAnswer:
     """One task."""
     return JsonAnswer(service.find(key))
 
 
 @router.get("/task/{key}/input_assets/")
-def list_input_assets(request: Request, key: CheckedKey, service: Tasks) -> JsonAnswer:
+def list_input_assets(service: Tasks, request: Request, key: CheckedKey) -> JsonAnswer:
     """What a task takes, as far as it exists."""
     parameters = query_parameters(request)
     page, results = service.assets(parameters, key, of_outputs=False)
@@ -69,7 +69,7 @@ def list_input_assets(request: Request, key: CheckedKey, service: Tasks) -> Json
 
 
 @router.get("/task/{key}/output_assets/")
-def list_output_assets(request: Request, key: CheckedKey, service: Tasks) -> JsonAnswer:
+def list_output_assets(service: Tasks, request: Request, key: CheckedKey) -> JsonAnswer:
     """What a task gave so far."""
     parameters = query_parameters(request)
     page, results = service.assets(parameters, key, of_outputs=True)

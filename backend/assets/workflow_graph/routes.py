@@ -22,7 +22,7 @@ WorkflowGraph = Annotated[WorkflowGraphService, Depends(workflow_graph_service)]
 
 @router.get("/compute_plan/{key}/workflow_graph/")
 def show_workflow_graph(
-    key: Annotated[UUID, Depends(checked_key)], service: WorkflowGraph
+    service: WorkflowGraph, key: Annotated[UUID, Depends(checked_key)]
 ) -> JsonAnswer:
     """The tasks of a plan and the edges between them; an unknown plan has none."""
     return JsonAnswer(service.of_plan(key))
