@@ -1,11 +1,13 @@
 """Who may speak for an organization, by certificate (orchestrator.md 2.3)."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from orchestrator.__main__ import prepare
 from orchestrator.errors import Internal
 from orchestrator.server import Options, Server
 from orchestrator.tls.material import Credentials, TlsPaths
@@ -20,7 +22,9 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 NO_CONNECTION = grpc.StatusCode.UNAVAILABLE
 
 
-def outcome(server: Server, organization: str, credentials: "grpc.ChannelCredentials") -> tuple[object, str]:
+def outcome(
+    server: Server, organization: str, credentials: "grpc.ChannelCredentials"
+) -> tuple[object, str]:
     """Code and text of a call."""
     with Member(server.address, organization, credentials=credentials) as member:
         try:
@@ -121,3 +125,47 @@ def test_a_connection_without_certificate_is_an_internal_error(realm: Realm) -> 
     material = Credentials(realm.paths).material
     with pytest.raises(Internal, match="OE0007"):
         verify("a", {}, material)
+
+
+def test_the_variables_of_the_original_are_enough(
+    database_url: str, realm: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = tmp_path / "channels.yaml"
+    channels.write_text("channels: {mychannel: [a, b]}\n")
+    variables = {
+        "ORCHESTRATOR_DATABASE_URL": database_url,
+        "ORCHESTRATOR_CHANNEL_CONFIG": str(channels),
+        "ORCHESTRATOR_LISTEN": "127.0.0.1:0",
+        "ORCHESTRATOR_TX_RETRY_BUDGET": "500ms",
+        "ORCHESTRATOR_TLS_ENABLED": "true",
+        "ORCHESTRATOR_TLS_CERT_PATH": str(realm.paths.certificate),
+        "ORCHESTRATOR_TLS_KEY_PATH": str(realm.paths.key),
+        "ORCHESTRATOR_MTLS_ENABLED": "true",
+        "ORCHESTRATOR_TLS_SERVER_CA_CERT": str(realm.paths.server_ca),
+        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(realm.paths.client_cas),
+        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
+        "ORCHESTRATOR_REPLAY_EVENTS_BATCH_SIZE": "2",
+        "ORCHESTRATOR_GRPC_KEEPALIVE_POLICY_MIN_TIME": "10s",
+        "ORCHESTRATOR_GRPC_KEEPALIVE_POLICY_PERMIT_WITHOUT_STREAM": "true",
+        "ORCHESTRATOR_METRICS_LISTEN": "127.0.0.1:0",
+        "METRICS_ENABLED": "true",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    server = prepare([])
+    assert isinstance(server, Server)
+    server.start()
+    try:
+        mine, others = (
+            realm.credentials(issue(realm.a, "a")),
+            realm.credentials(issue(realm.b, "b")),
+        )
+        assert outcome(server, "a", mine)[0] is grpc.StatusCode.OK
+        assert outcome(server, "a", others)[0] is DENIED
+        assert server.metrics_address.startswith("127.0.0.1:")
+    finally:
+        server.stop()
+    monkeypatch.setenv("ORCHESTRATOR_TLS_KEY_PATH", str(realm.paths.certificate))
+    refused = prepare([])
+    assert isinstance(refused, str)
+    assert "no private key" in refused
