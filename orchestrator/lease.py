@@ -44,12 +44,12 @@ class Lease:
         self.epoch, self.position = row
         return True
 
-    def renew(self, cursor: Cursor) -> bool:
+    def renew(self, cursor: Cursor, lease_s: float = LEASE_S) -> bool:
         """Extend; False when another process took over."""
         cursor.execute(
             "UPDATE channel_head SET expires = clock_timestamp() + make_interval(secs => %s)"
             " WHERE channel = %s AND epoch = %s",
-            (LEASE_S, self.channel, self.epoch),
+            (lease_s, self.channel, self.epoch),
         )
         return cursor.rowcount == 1
 

@@ -44,11 +44,11 @@ def parse(kind: type[M], raw: bytes) -> M:
         raise Malformed(f"the request cannot be read as a {name}") from None
 
 
-def check_size(request: Message) -> None:
-    """Refuse at once what would keep the writer busy for many seconds.
+def checked_parts(request: Message) -> int:
+    """Elements of a request with their inputs and outputs: what its decision takes time for.
 
     Raises:
-        Invalid
+        Invalid: they would keep the writer busy for many seconds.
     """
     parts = 0
     for field, value in request.ListFields():
@@ -62,6 +62,7 @@ def check_size(request: Message) -> None:
         raise Invalid(
             f"{parts} elements with their inputs and outputs in one call, at most {MAX_PARTS} are allowed"
         )
+    return parts
 
 
 def check_assets(decision: Decision) -> None:

@@ -16,7 +16,7 @@ from orchestrator.database import Pool, is_lost
 from orchestrator.errors import Internal, Refusal, Unavailable
 from orchestrator.feed import Feed, Placed
 from orchestrator.identity import Caller
-from orchestrator.limits import WAITING_BYTES, WAITING_READS, Budget, check_size
+from orchestrator.limits import WAITING_BYTES, WAITING_READS, Budget, checked_parts
 from orchestrator.reads import assets, events, tasks
 from orchestrator.writer import Job, Writer
 from protos.orchestrator.event_pb2 import SubscribeToEventsParam
@@ -119,7 +119,7 @@ class Ledger:
     async def _write(
         self, method: str, caller: Caller, request: Message, size: int, deadline: float
     ) -> Message:
-        check_size(request)
+        parts = checked_parts(request)
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         job = Job(
             COMMANDS[method],
@@ -127,6 +127,7 @@ class Ledger:
             request,
             reply,
             method=method,
+            parts=parts,
             abandoned=reply.cancelled,
             deadline=deadline,
             context=structlog.contextvars.get_contextvars(),

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 GROUP_WEIGHT = 2_000
 """Elements (tasks, samples, …) after which a group is closed, so that nobody waits long for a big one."""
+PARTS_A_SECOND = 5_000
+"""What a slow machine decides; a group that may outlast the lease takes a longer one first."""
 PATIENCE_S = 8.0
 """How long a request waits for this process to become the channel's writer."""
 FENCED = "SR001"
@@ -48,7 +50,7 @@ _RACE = (psycopg2.errors.UniqueViolation, psycopg2.errors.DeadlockDetected)
 class Job:
     """A request on its way through the writer. `reply` is whatever the deliverer knows it by.
 
-    `deadline` is a monotonic time, `context` what log lines about the request carry.
+    `parts` is its size (limits.py), `deadline` a monotonic time, `context` what log lines about it carry.
     """
 
     command: Command
@@ -56,6 +58,7 @@ class Job:
     request: Message
     reply: Any
     method: str = ""
+    parts: int = 0
     abandoned: Callable[[], bool] = lambda: False
     deadline: float = math.inf
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -180,10 +183,13 @@ class Writer:
         group = self._wanted(group)
         if not group:
             return
+        lease_s = LEASE_S + sum(job.parts for job in group) / PARTS_A_SECOND
         try:
+            if lease_s > 1.5 * LEASE_S:
+                self._lease.renew(self._cursor(), lease_s)
             outcomes = self._decide(group, batch)
             if not batch.empty:
-                self._commit(batch)
+                self._commit(batch, lease_s)
         except psycopg2.Error as error:
             self._known.drop()
             if error.pgcode == FENCED:
@@ -227,10 +233,10 @@ class Writer:
         batch.add(decision, self._known, moment, self._lease.position + len(batch.events))
         return decision.answer
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batch: Batch, lease_s: float) -> None:
         position = self._lease.position + len(batch.events)
         cursor = self._cursor()
-        cursor.execute(script(cursor, batch, self._lease.epoch, position, LEASE_S))
+        cursor.execute(script(cursor, batch, self._lease.epoch, position, lease_s))
         self._lease.position = position
         self._renewed = time.monotonic()
 

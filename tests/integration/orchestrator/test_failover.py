@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty
 
@@ -12,9 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator import __main__ as command
-from orchestrator.database import connect
+from orchestrator import writer as writing
+from orchestrator.database import connect, migrate
 from orchestrator.lease import LEASE_S, Lease
 from orchestrator.server import Server
+from orchestrator.writer import Job, Outcome, Writer
+from orchestrator.writing import Batch
 from protos.orchestrator import computetask_pb2 as t
 from tests.integration.orchestrator.member import Member
 from tests.integration.orchestrator.process import CHANNELS, ledger
@@ -209,3 +213,46 @@ def test_cut_stream_of_logs_says_what_happened(database_url: str, tmp_path: Path
         assert process.wait_for("ledger_stopped")["address"] == process.address
         with pytest.raises(Empty):
             process.log.get(timeout=0.05)
+
+
+def test_a_request_that_outlasts_the_lease_is_not_taken_over(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby waits for the longer lease that a large request takes."""
+    first = Server(database_url, {"mychannel": ["a", "b"]})
+    first.start()
+    second = Server(database_url, {"mychannel": ["a", "b"]})
+    second.start()
+    decide = Writer._decide_one
+
+    def slow(writer: Writer, job: Job, batch: Batch) -> Outcome:
+        if job.parts > 1:
+            threading.Event().wait(LEASE_S + 1)
+        return decide(writer, job, batch)
+
+    monkeypatch.setattr(Writer, "_decide_one", slow)
+    monkeypatch.setattr(writing, "PARTS_A_SECOND", 1)
+    try:
+        with Member(first.address) as a:
+            plan, function = a.join().plan(), a.function()
+            a.register(*(r.new_task(plan, function, worker="a") for _ in range(4)))
+            assert a.plan()
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_servers_that_start_together_migrate_one_by_one(database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(migrate, database_url) for _ in range(4)]:
+            done.result(60)
+    connection = connect(database_url, "test")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM alembic_version")
+        assert cursor.fetchone() == (1,)
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        assert cursor.fetchone() == (0,)
+    connection.close()

@@ -180,13 +180,13 @@ def test_a_call_with_too_many_parts_is_refused_at_once(
 def test_parts_of_samples_are_counted_with_their_managers() -> None:
     most = limits.MAX_PARTS
     sample = datasample_pb2.NewDataSample(data_manager_keys=["x"] * (most - 1))
-    limits.check_size(datasample_pb2.RegisterDataSamplesParam(samples=[sample]))
+    limits.checked_parts(datasample_pb2.RegisterDataSamplesParam(samples=[sample]))
     sample.data_manager_keys.append("x")
     with pytest.raises(Invalid, match="OE0101"):
-        limits.check_size(datasample_pb2.RegisterDataSamplesParam(samples=[sample]))
+        limits.checked_parts(datasample_pb2.RegisterDataSamplesParam(samples=[sample]))
     keys = datasample_pb2.UpdateDataSamplesParam(keys=["x"], data_manager_keys=["x"] * most)
     with pytest.raises(Invalid, match="OE0101"):
-        limits.check_size(keys)
+        limits.checked_parts(keys)
 
 
 def test_an_asset_too_large_for_other_clients_is_refused(a: Member) -> None:
