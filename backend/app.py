@@ -1,10 +1,12 @@
 """The application of one organization: `create_app(settings)`. No Ray here; serve.py and asgi.py host it."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from backend.access.oidc.routes import router as single_sign_on
@@ -21,17 +23,17 @@ from backend.assets.failure_reports.routes import router as logs
 from backend.assets.functions.routes import router as functions
 from backend.assets.models.routes import router as models
 from backend.assets.news_feed.routes import router as news_feed
-from backend.assets.news_feed.routes import router as news_feed
 from backend.assets.performances.routes import router as performances
 from backend.assets.profiling.routes import router as profiling
 from backend.assets.tasks.routes import router as tasks
-from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.engine.compute.routes import router as runner
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
+from backend.kit.reading import Reads
 from backend.node import Node
+from backend.schema.routes import router as schema
 from backend.settings import Settings
 
 CORS_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]
@@ -56,8 +58,12 @@ ROUTERS = [
     logs,
     news_feed,
     workflow_graph,
+    schema,
     runner,
 ]
+READ_THREADS = (
+    16  # one a connection of the pool (rule 11), and as many that wait for something else
+)
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 
 
@@ -83,6 +89,11 @@ def create_app(settings: Settings, node: Node | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = slash_or_not_found(lambda: app.router.routes)
+    reads = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+    app.state.read_threads = threads
+    answer = exception_answers.answer_to
+    app.add_middleware(Reads, routes=reads, threads=threads, answer=answer)
     # The last one added is the outermost: CORS headers stand on redirects and errors too.
     app.add_middleware(Gateway, prefix=settings.prefix)
     app.add_middleware(
@@ -110,6 +121,7 @@ def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untype
             yield
         finally:
             membership.stop()
+            app.state.read_threads.shutdown(wait=False)
             if given is None:
                 node.close()
 

@@ -1,6 +1,6 @@
 """What an exception looks like on the wire: bodies and statuses of rest-api.md 2."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -18,11 +18,27 @@ RETRY_AFTER_S = 2
 
 
 def register(app: FastAPI) -> None:
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
-    app.add_exception_handler(PoolTimeout, _overloaded)
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
+
+
+def answer_to(request: Request, error: Exception) -> JsonAnswer | None:
+    """What a registered handler makes of an exception; None when there is none for it."""
+    handlers = _handlers()
+    for kind in type(error).__mro__:
+        if kind in handlers:
+            return handlers[kind](request, error)
+    return None
+
+
+def _handlers() -> dict[type[Exception], Callable[[Request, Exception], JsonAnswer]]:
+    return {
+        ApiError: _api_error,
+        RequestValidationError: _validation,
+        HTTPException: _http,
+        DBAPIError: _database,
+        PoolTimeout: _overloaded,
+    }
 
 
 def _api_error(request: Request, error: Exception) -> JsonAnswer:
