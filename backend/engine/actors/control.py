@@ -16,6 +16,7 @@ from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chores import Chores
+from backend.engine.compute.demands import Site
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
@@ -140,10 +141,19 @@ class ControlPlane:
         images = ImageTransfer(store, node.exchange, me, settings.MEDIA_ROOT / "cache" / "images")
         reporter = Reporter(settings, database, storage, ledger)
         self._preparation = Preparation(
-            database, me, settings.TASK_TIMEOUT, cache, images, ledger, reporter, wake
+            database,
+            me,
+            settings.TASK_TIMEOUT,
+            Site.of(settings),
+            cache,
+            images,
+            ledger,
+            reporter,
+            wake,
+            settings.MEDIA_ROOT / "outbox",
         )
         self._pool = RunnerPool(settings, database, self._host, wake)
-        scheduler = Scheduler(database, self._preparation, wake)
+        scheduler = Scheduler(settings, database, self._preparation, wake)
         chores = Chores(database, me, storage, cache, ledger)
         janitor = Janitor(settings, database, storage, cache, ledger, wake)
         loops = [

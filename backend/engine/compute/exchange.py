@@ -12,10 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlmodel import Session
 
 from backend.engine.compute import decisions
+from backend.engine.compute.claiming import Claiming
 from backend.engine.compute.decisions import Answer, Verdict, worn_out
+from backend.engine.compute.demands import Site
+from backend.engine.compute.giving_up import fail_internally
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.queue import Beat, Claimed, WorkQueue
 from backend.engine.compute.reporting import Reporter
@@ -50,7 +52,10 @@ class RunnerService:
         self._database = database
         self._ledger = ledger
         self._reporter = reporter
+        self._has = Site.of(settings).has
         self._known: dict[UUID, tuple[float, str]] = {}
+        self.blocked = False
+        """The last look found a task that does not fit beside those that run: a result may make room."""
 
     def recognized(self, session: UUID, token: str) -> bool:
         """Whether this session showed this token within the last minute."""
@@ -109,9 +114,10 @@ class RunnerService:
         """
         for _ in range(LOOKS):
             with self._database.transaction(durable=False) as database:
-                work = WorkQueue(database).claim_task(session)
-            if work is None or self._fit(work):
-                return work
+                look = Claiming(database).claim(session, self._has)
+            self.blocked = look.blocked
+            if look.work is None or self._fit(look.work):
+                return look.work
         return None
 
     def start(self, work: Claimed) -> None:
@@ -170,16 +176,6 @@ class RunnerService:
             entry = fail_internally(session, work, reason)
         if entry is not None:
             self._reporter.report(entry)
-
-
-def fail_internally(session: Session, work: Claimed, reason: str) -> Entry | None:
-    """Commit an INTERNAL failure that no runner will report (rule 44); None when the lease is lost."""
-    store = OutboxStore(session)
-    held = store.weigh(work.key, work.lock_token)
-    if held.verdict is not Verdict.ACCEPT:
-        return None
-    accepted = Accepted(failure="INTERNAL", reason=reason, executing=False)
-    return store.put(work.key, work.channel, work.lock_token, accepted)
 
 
 def lease(work: Claimed) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,8 @@ from sqlmodel import Session
 from backend.engine.compute import decisions
 from backend.engine.compute.cache import AssetCache, ForGood
 from backend.engine.compute.decisions import Prepare, back_off_s
-from backend.engine.compute.exchange import fail_internally
+from backend.engine.compute.demands import Impossible, Needs, Site, needs
+from backend.engine.compute.giving_up import fail_internally, fail_with_a_log
 from backend.engine.compute.leases import heartbeat
 from backend.engine.compute.outbox import OutboxStore
 from backend.engine.compute.preparing import PreparingStore
@@ -45,6 +47,7 @@ class Local:
 
     paths: dict[UUID, str]
     environment: dict[str, Any]
+    needs: Needs
     transferred_us: int | None = None
 
 
@@ -56,20 +59,24 @@ class Preparation:
         database: Database,
         me: str,
         timeout_s: int,
+        site: Site,
         cache: AssetCache,
         images: ImageTransfer,
         ledger: Callable[[str], ChannelLedger],
         reporter: Reporter,
         wake: Callable[[set[str]], None],
+        outbox: Path,
     ) -> None:
         self._database = database
         self._me = me
         self._timeout_s = timeout_s
+        self._site = site
         self._cache = cache
         self._images = images
         self._ledger = ledger
         self._reporter = reporter
         self._wake = wake
+        self._outbox = outbox
         self._count = threading.Lock()
         self._flying = 0
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
@@ -160,6 +167,12 @@ class Preparation:
         """Fetch and unpack what is missing, then offer the lease; give up only for good (rule 44)."""
         try:
             local = self._fetched(context)
+        except Impossible as error:
+            log.error("task_impossible", task=str(work.key), reason=str(error))
+            entry = fail_with_a_log(self._database, self._outbox, work, str(error))
+            if entry is not None:
+                self._reporter.report(entry)
+            return
         except (ForGood, ImageForGood) as error:
             log.error("task_impossible", task=str(work.key), reason=str(error))
             with self._database.transaction() as session:
@@ -181,13 +194,14 @@ class Preparation:
             raise OSError(f"inputs are not known yet: {', '.join(sorted(context.unresolved))}")
         if not context.image:
             raise OSError("the function's image is not known yet")
+        wanted = needs(self._site, context.function_metadata, context.plan_metadata)
         started = time.monotonic()
         environment = self._images.bring(
             context.function, context.function_owner, context.channel, context.image
         )
         duration = decisions.clamp_microseconds(time.monotonic() - started)
         paths = {a.key: str(self._cache.bring(a, context.channel)) for a in context.inputs}
-        return Local(paths, environment, duration)
+        return Local(paths, environment, wanted, duration)
 
     def _again(self, work: Claimed, error: Exception) -> None:
         cause = str(error) or repr(error)
@@ -212,7 +226,11 @@ class Preparation:
             if path is None:
                 return None
             paths[asset.key] = str(path)
-        return Local(paths, environment)
+        try:
+            wanted = needs(self._site, context.function_metadata, context.plan_metadata)
+        except Impossible:
+            return None  # the slow way says it
+        return Local(paths, environment, wanted)
 
     def _offer(self, context: TaskContext, local: Local) -> dict[str, Any]:
         """The lease without task and lock token (the runner protocol)."""
@@ -221,6 +239,7 @@ class Preparation:
             "rank": context.rank,
             "function": str(context.function),
             "timeout_s": self._timeout_s,
+            "resources": asdict(local.needs),
             "environment": local.environment,
             "inputs": [_input(asset, local.paths[asset.key]) for asset in context.inputs],
             "outputs": [

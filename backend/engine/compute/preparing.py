@@ -6,14 +6,32 @@ import orjson
 from sqlalchemy import text
 from sqlmodel import Session
 
-from backend.engine.compute.queue import LEASE_S, Claimed, new_token
+from backend.engine.compute.queue import LEASE_S, NOTHING, Claimed, new_token
 from backend.engine.compute.tables import Kind
 
 _NEW = text("""
+    WITH RECURSIVE plan AS (
+        (SELECT compute_plan_key AS key FROM work
+         WHERE kind = 'task' AND state = 'new' AND compute_plan_key IS NOT NULL
+         ORDER BY compute_plan_key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT w.compute_plan_key FROM work w
+                WHERE w.kind = 'task' AND w.state = 'new' AND w.compute_plan_key > plan.key
+                ORDER BY w.compute_plan_key LIMIT 1)
+        FROM plan WHERE plan.key IS NOT NULL
+    ), next AS (
+        SELECT w.id, w.turn FROM plan CROSS JOIN LATERAL (
+            SELECT n.id, row_number() OVER (ORDER BY n.not_before, n.id) AS turn FROM (
+                SELECT id, not_before FROM work
+                WHERE kind = 'task' AND state = 'new' AND compute_plan_key = plan.key
+                  AND not_before <= now()
+                ORDER BY not_before, id LIMIT :most) n) w
+        ORDER BY w.turn, w.id LIMIT :most
+    )
     SELECT id, key, channel, compute_plan_key, attempts FROM work
-    WHERE kind = 'task' AND state = 'new' AND not_before <= now()
-    ORDER BY priority DESC, created, id LIMIT :most FOR UPDATE SKIP LOCKED
+    WHERE id IN (SELECT id FROM next) AND state = 'new' ORDER BY id FOR UPDATE SKIP LOCKED
 """)
+"""As many of each plan, so that a large one does not stand before a small one here either."""
 _TAKE = text("""
     UPDATE work SET state = 'preparing', lock_token = :token, changed = now(),
                     leased_until = now() + make_interval(secs => :lease)
@@ -21,7 +39,8 @@ _TAKE = text("""
 """)
 _OFFER = text("""
     UPDATE work SET state = 'ready', offer = CAST(:offer AS jsonb), lock_token = NULL, leased_until = NULL,
-                    cause = NULL, tries = 0, changed = now()
+                    cause = NULL, tries = 0, changed = now(),
+                    cpus = :cpus, memory_bytes = :memory_bytes, gpus = :gpus
     WHERE id = :id AND (state = 'new' OR (state = 'preparing' AND lock_token = :token)) RETURNING id
 """)
 _DROP = text("UPDATE work SET state = 'done', cause = NULL, changed = now() WHERE id = :id")
@@ -66,6 +85,8 @@ class PreparingStore:
             "id": work.id,
             "token": work.lock_token,
             "offer": orjson.dumps(offer).decode(),
+            **NOTHING,
+            **offer.get("resources", {}),
         }
         return self._connection.execute(_OFFER, values).first() is not None
 

@@ -38,7 +38,7 @@ class NewWork:
     compute_plan_key: UUID | None = None
     priority: int = 0
     offer: dict[str, Any] | None = None
-    """A task's lease when it needs no preparation: it is READY from the start."""
+    """A task's lease when it needs no preparation: it is READY from the start. `resources` is what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(**{**values, "kind": Kind(values["kind"])})
 
 
+NOTHING = {"cpus": 0.0, "memory_bytes": 0, "gpus": 0.0}
 _COLUMNS = (
     "work.id, work.kind, work.key, work.channel, work.compute_plan_key, work.attempts, work.lock_token, "
     "work.offer, work.canceled"
@@ -83,15 +84,20 @@ _LEASED = (
 _ADD = text("""
     WITH r AS (
         SELECT * FROM json_to_recordset(CAST(:rows AS json))
-             AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int, offer jsonb)
+             AS r(kind text, key uuid, channel text, compute_plan_key uuid, priority int, offer jsonb,
+                  cpus float8, memory_bytes int8, gpus float8)
+    ), clocks AS (
+        INSERT INTO work_clock (channel)
+        SELECT DISTINCT channel FROM r WHERE kind = 'task' ORDER BY channel ON CONFLICT DO NOTHING
     ), turns AS (
         INSERT INTO work_turn (compute_plan_key, channel)
         SELECT DISTINCT compute_plan_key, channel FROM r
         WHERE kind = 'task' AND compute_plan_key IS NOT NULL ORDER BY compute_plan_key
         ON CONFLICT DO NOTHING
     )
-    INSERT INTO work (kind, key, channel, compute_plan_key, priority, offer, state, attempts, canceled)
-    SELECT kind, key, channel, compute_plan_key, priority, offer,
+    INSERT INTO work (kind, key, channel, compute_plan_key, priority, offer, cpus, memory_bytes, gpus,
+                      state, attempts, canceled)
+    SELECT kind, key, channel, compute_plan_key, priority, offer, cpus, memory_bytes, gpus,
            CASE WHEN offer IS NULL THEN 'new' ELSE 'ready' END, 0, false
     FROM r
     ON CONFLICT (kind, key) DO UPDATE
@@ -99,36 +105,6 @@ _ADD = text("""
         WHERE work.state = 'done' AND work.kind = 'disable'
     RETURNING kind, state
 """)
-_CLAIM_TASK = text(f"""
-    WITH plan AS MATERIALIZED (
-        SELECT t.compute_plan_key FROM work_turn t
-        WHERE EXISTS (
-            SELECT 1 FROM work w
-            WHERE w.kind = 'task' AND w.state = 'ready' AND w.compute_plan_key = t.compute_plan_key
-              AND w.not_before <= now())
-        ORDER BY (SELECT max(c.served) FROM work_turn c WHERE c.channel = t.channel) NULLS FIRST,
-                 t.served NULLS FIRST, t.compute_plan_key
-        LIMIT 1
-    ), candidate AS (
-        SELECT w.id FROM work w JOIN plan USING (compute_plan_key)
-        WHERE w.kind = 'task' AND w.state = 'ready' AND w.not_before <= now()
-        ORDER BY w.priority DESC, w.created, w.id
-        LIMIT 1 FOR UPDATE OF w SKIP LOCKED
-    ), claimed AS (
-        UPDATE work SET {_LEASED} FROM candidate WHERE work.id = candidate.id RETURNING {_COLUMNS}
-    ), turn AS (
-        UPDATE work_turn SET served = clock_timestamp() FROM claimed
-        WHERE work_turn.compute_plan_key = claimed.compute_plan_key
-    ), profiled AS (
-        INSERT INTO task_profiling (compute_task_key, channel, creation_date)
-        SELECT key, channel, now() FROM claimed
-        ON CONFLICT (compute_task_key) DO UPDATE SET creation_date = now()
-    )
-    SELECT claimed.*, (SELECT count(*) FROM plan) AS plans, EXISTS (
-        SELECT 1 FROM work w
-        WHERE w.kind = 'task' AND w.state = 'ready' AND w.not_before <= now() AND w.id <> claimed.id) AS more
-    FROM claimed RIGHT JOIN (SELECT 1) AS one ON true
-""")  # noqa: S608
 _CLAIM = text(f"""
     UPDATE work SET {_LEASED}
     FROM (SELECT id FROM work WHERE kind = ANY(:kinds) AND state = 'new' AND not_before <= now()
@@ -199,25 +175,13 @@ class WorkQueue:
                 "compute_plan_key": w.compute_plan_key,
                 "priority": w.priority,
                 "offer": w.offer,
+                **NOTHING,
+                **(w.offer or {}).get("resources", {}),
             }
             for w in unique
         )
         opened = self._execute(_ADD, rows=rows)
         return {"ready" if state == "ready" else TOPIC[Kind(kind)] for kind, state in opened}
-
-    def claim_task(self, session: UUID) -> Claimed | None:
-        """The next prepared task: the channel, then the plan, that waited longest goes first."""
-        for _ in range(3):  # all tasks of the chosen plan may just be taken by others
-            row = self._execute(
-                _CLAIM_TASK, token=new_token(), lease=LEASE_S, session=session
-            ).one()
-            if row.id is not None:
-                values = dict(row._mapping)
-                del values["plans"]
-                return Claimed(**{**values, "kind": Kind.TASK})
-            if not row.plans:
-                return None
-        return None
 
     def held(self, session: UUID) -> Claimed | None:
         """The lease that this session has already, whose answer it may never have got."""

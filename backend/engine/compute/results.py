@@ -95,6 +95,11 @@ def model_key(task: UUID, identifier: str, index: int) -> UUID:
     return uuid5(task, f"{identifier}/{index}")
 
 
+def log_file(asset: UUID) -> str:
+    """Where the storage keeps a log."""
+    return f"logs/{asset}/log"
+
+
 def accept(result: Result, slots: list[dict[str, Any]], outbox: Path) -> Accepted:
     """The result as it is committed.
 
@@ -155,7 +160,7 @@ def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedMode
 
 def _log(result: Result, folder: Path) -> AcceptedLog:
     """The log of a failed function; its digest is computed here, over what will be stored."""
-    target = f"logs/{result.task}/log"
+    target = log_file(result.task)
     if result.log is None:
         return AcceptedLog(source=None, file=target, checksum=hashlib.sha256().hexdigest(), size=0)
     path, size = _file(result.log, folder)

@@ -167,6 +167,8 @@ async def _given(here: RunnerGate, asked: ExchangeIn) -> bool:
         return False
     await here.begun(asked.result.task)
     entry = await here.run(here.service.give, asked.session, asked.result)
+    if here.service.blocked:
+        here.wakeups.wake({"ready"}, others=False)
     if entry is not None:
         here.begin(entry.task, here.service.report, entry)
     return entry is not None

@@ -1,14 +1,17 @@
-"""The scheduler's turn: prepare new tasks, open again what nobody keeps alive."""
+"""The scheduler's turn: prepare new tasks, weigh new plans, open again what nobody keeps alive."""
 
 import time
 from collections.abc import Callable
 
 import structlog
 
+from backend.engine.compute.claiming import Claiming
+from backend.engine.compute.demands import priority, weight
 from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.queue import WorkQueue
 from backend.engine.compute.tables import Kind
 from backend.kit.database import Database
+from backend.settings import Settings
 
 log = structlog.get_logger()
 SWEEP_S = 1.0
@@ -17,8 +20,14 @@ TOPICS = {Kind.TASK: ("new", "ready"), Kind.BUILD: ("build",)}
 
 class Scheduler:
     def __init__(
-        self, database: Database, preparation: Preparation, wake: Callable[[set[str]], None]
+        self,
+        settings: Settings,
+        database: Database,
+        preparation: Preparation,
+        wake: Callable[[set[str]], None],
     ) -> None:
+        self._settings = settings
+        self._shared = False
         self._database = database
         self._preparation = preparation
         self._wake = wake
@@ -30,7 +39,27 @@ class Scheduler:
         if time.monotonic() - self._swept > SWEEP_S:
             self._swept = time.monotonic()
             self.sweep()
+            self.weigh()
         return worked
+
+    def weigh(self) -> None:
+        """Give channels their share, and plans that are new here the weight of their priority."""
+        settings = self._settings
+        with self._database.transaction(durable=False) as session:
+            claiming = Claiming(session)
+            if not self._shared:
+                for name, channel in settings.CHANNELS.items():
+                    claiming.channel(name, channel.weight)
+            for plan in claiming.unweighed():
+                found = priority(
+                    plan.metadata,
+                    ours=plan.owner == settings.MSP_ID,
+                    administrator=plan.role == "ADMIN",
+                    most=settings.PRIORITY_MAX,
+                    foreign=settings.PRIORITY_MAX_FOREIGN,
+                )
+                claiming.weigh(plan.plan, weight(found))
+        self._shared = True
 
     def sweep(self) -> None:
         """Leases that ran out: their work may be claimed again."""

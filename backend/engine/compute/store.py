@@ -53,13 +53,16 @@ class TaskContext:
     image: str | None  # SHA-256 of the manifest
     inputs: list[InputAsset] = field(default_factory=list)
     outputs: list[OutputSlot] = field(default_factory=list)
+    function_metadata: dict[str, str] = field(default_factory=dict)
+    plan_metadata: dict[str, str] = field(default_factory=dict)
     unresolved: list[str] = field(default_factory=list)
     """Identifiers of inputs whose asset is not in the rows."""
 
 
 _TASKS = text("""
     SELECT t.key, t.channel, t.compute_plan_key, t.rank, t.status, t.function_key,
-           p.status AS plan_status, f.owner AS function_owner, f.image_checksum, (
+           p.status AS plan_status, p.metadata AS plan_metadata, f.metadata AS function_metadata,
+           f.owner AS function_owner, f.image_checksum, (
                SELECT json_agg(json_build_array(o.identifier, o.kind, o.multiple) ORDER BY o.identifier)
                FROM function_output o WHERE o.function_key = t.function_key) AS outputs
     FROM compute_task t
@@ -112,6 +115,8 @@ def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskCont
             function_owner=row.function_owner or "",
             image=row.image_checksum,
             outputs=[OutputSlot(*output) for output in row.outputs or ()],
+            function_metadata=row.function_metadata or {},
+            plan_metadata=row.plan_metadata or {},
         )
         for row in connection.execute(_TASKS, {"keys": list(keys)})
     }

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Column, DateTime, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, DateTime, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -53,6 +53,13 @@ class Work(SQLModel, table=True):
             postgresql_where=text("kind = 'task' AND state = 'ready'"),
         ),
         Index("work_open", "kind", "created", postgresql_where=text("state = 'new'")),
+        Index(
+            "work_unprepared",
+            "compute_plan_key",
+            "not_before",
+            "id",
+            postgresql_where=text("kind = 'task' AND state = 'new'"),
+        ),
         Index("work_held", "session", postgresql_where=text("state IN ('preparing', 'leased')")),
     )
 
@@ -75,6 +82,12 @@ class Work(SQLModel, table=True):
     session: UUID | None = None
     canceled: bool = False
     offer: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    # what a task keeps busy while it is leased (`demands.Needs`)
+    cpus: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    memory_bytes: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
+    )
+    gpus: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     created: datetime = Field(
         sa_column=Column(
             DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")
@@ -86,13 +99,35 @@ class Work(SQLModel, table=True):
 
 
 class WorkTurn(SQLModel, table=True):
-    """When a plan last got a lease: the plan that waited longest is served first."""
+    """A plan's place in its channel's round (`claiming`): each lease moves `finish` on by 1 / `weight`.
+
+    `weighed`: the weight was taken from the plan's priority.
+    """
 
     __tablename__: ClassVar[str] = "work_turn"
 
     compute_plan_key: UUID = Field(primary_key=True)
     channel: str = Field(max_length=100)
     served: datetime | None = optional_moment()
+    weight: float = Field(default=1.0, sa_column_kwargs={"server_default": "1"})
+    finish: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    weighed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
+class WorkClock(SQLModel, table=True):
+    """A channel's place in the organization's round, and the virtual time of the round among its plans.
+
+    The row with an empty name is the organization's own: its `clock` is the time of the round among channels,
+    and `claims` counts claims, so that of two at once one sees that it judged from old rows.
+    """
+
+    __tablename__: ClassVar[str] = "work_clock"
+
+    channel: str = Field(primary_key=True, max_length=100)
+    weight: float = Field(default=1.0, sa_column_kwargs={"server_default": "1"})
+    finish: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    clock: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    claims: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
 class Outbox(SQLModel, table=True):

@@ -18,6 +18,7 @@ from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chores import Chores
+from backend.engine.compute.demands import Site
 from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
@@ -150,13 +151,15 @@ class World:
             database,
             ME,
             0,
+            Site.of(settings),
             self.cache,
             self.images,  # type: ignore[arg-type]
             self.connection.on,
             self.reporter,
             self.wakeups.wake,
+            settings.MEDIA_ROOT / "outbox",
         )
-        self.scheduler = Scheduler(database, self.preparation, self.wakeups.wake)
+        self.scheduler = Scheduler(settings, database, self.preparation, self.wakeups.wake)
         self.chores = Chores(database, ME, self.storage, self.cache, self.connection.on)
         self.janitor = Janitor(
             settings, database, self.storage, self.cache, self.connection.on, self.wakeups.wake
@@ -241,9 +244,11 @@ class World:
         self.mine.update_function(function_pb2.UpdateFunctionParam(key=key, name="f", image=image))
         self.mine.apply_function_action(key, function_pb2.FUNCTION_ACTION_READY)
 
-    def plan(self) -> str:
+    def plan(self, metadata: Mapping[str, str] | None = None) -> str:
         key = str(uuid4())
-        self.mine.register_plan(computeplan_pb2.NewComputePlan(key=key, name="plan"))
+        self.mine.register_plan(
+            computeplan_pb2.NewComputePlan(key=key, name="plan", metadata=metadata or {})
+        )
         return key
 
     def task(

@@ -322,3 +322,48 @@ def test_a_refused_image_is_an_internal_failure_and_other_trouble_waits(world: W
     eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
     eventually(lambda: world.count("outbox") == 0, "reported")
     assert world.mine.task(str(task)).worker == ME
+
+
+def test_a_task_that_can_never_fit_fails_and_its_log_says_why(world: World) -> None:
+    task = world.task(world.plan(metadata={"substra.cpus": "100000"}), world.function())
+    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
+    row = eventually(lambda: world.one("SELECT error_type FROM failure_report"), "the report")
+    assert row.error_type == "ERROR_TYPE_EXECUTION"
+    log = world.storage.local_path(f"logs/{task}/log").read_text("utf-8")
+    assert "asks for 100000 CPUs" in log
+
+
+def test_a_plan_of_low_priority_gets_fewer_turns_and_high_is_not_for_strangers(
+    world: World,
+) -> None:
+    function = world.function()
+    low = world.plan(metadata={"substra.priority": "low"})
+    high = world.plan(metadata={"substra.priority": "high"})
+    for plan in (low, high):
+        world.task(plan, function)
+    query = "SELECT weight FROM work_turn WHERE compute_plan_key = :plan AND weighed"
+    row = eventually(lambda: world.one(query, plan=low), "weighed")
+    assert row.weight == 0.25
+    assert eventually(lambda: world.one(query, plan=high), "weighed").weight == 1.0
+    world.execute(  # as if one of our administrators had created it
+        "INSERT INTO compute_plan_creator (compute_plan_key, channel, user_id) "
+        "VALUES (:plan, 'mychannel', 1)",
+        plan=high,
+    )
+    world.execute(
+        'INSERT INTO "user" (id, username, password, email, active, date_joined) '
+        "VALUES (1, 'a', '', '', true, now())"
+    )
+    world.execute(
+        "INSERT INTO user_channel (user_id, channel_name, role) VALUES (1, 'mychannel', 'ADMIN')"
+    )
+    world.execute("UPDATE work_turn SET weighed = false")
+    row = eventually(lambda: world.one(query, plan=high), "weighed again")
+    assert row.weight == 4.0
+
+
+def test_the_lease_says_what_the_task_may_take(world: World) -> None:
+    world.task(world.plan(metadata={"substra.memory": "1MiB"}), world.function())
+    lease = world.lease(world.session())
+    assert lease["resources"]["memory_bytes"] == 2**20
+    assert world.one("SELECT memory_bytes FROM work WHERE kind = 'task'")[0] == 2**20

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from backend.engine.compute.claiming import Claiming
+from backend.engine.compute.demands import Needs
 from backend.engine.compute.preparing import PreparingStore
 from backend.engine.compute.queue import Claimed, NewWork, WorkQueue
 from backend.engine.compute.tables import Kind
@@ -45,8 +47,8 @@ class Work:
         return keys
 
     def claim(self, session: UUID | None = None) -> Claimed | None:
-        with self.open() as queue:
-            return queue.claim_task(session or uuid4())
+        with self.database.transaction() as opened:
+            return Claiming(opened).claim(session or uuid4(), Needs(1000, 0, 0)).work
 
     def expire(self) -> None:
         """As if the leases had run out: the clock is PostgreSQL's."""
