@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from orchestrator.channels import ChannelFileError, read_channels
 from orchestrator.server import Options, Server
 from orchestrator.settings import Settings
-from orchestrator.tls.material import TlsFileError
+from orchestrator.tls.paths import TlsFileError
 
 log = structlog.get_logger("orchestrator")
 

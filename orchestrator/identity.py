@@ -1,13 +1,17 @@
 """Who calls, in which channel: the headers of every request (orchestrator.md 2.2, in the order of 2.4)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.channels import Channels
 from orchestrator.errors import BadRequest, ChannelHeader, ChannelRefused
-from orchestrator.tls.material import Credentials
-from orchestrator.tls.msp import Authentication, verify
 
+if TYPE_CHECKING:
+    from orchestrator.tls.material import Credentials
+
+Authentication = Mapping[str, Iterable[bytes]]
+"""gRPC's authentication context of a connection."""
 Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
@@ -60,7 +64,7 @@ def _text(value: str | bytes) -> str:
 class Identities:
     """Whom the ledger knows at the moment. `channels` is replaced as a whole when its file changes."""
 
-    def __init__(self, channels: Channels, certificates: Credentials | None = None) -> None:
+    def __init__(self, channels: Channels, certificates: "Credentials | None" = None) -> None:
         """With `certificates`, a call's certificate must speak for the organization that it names."""
         self.channels = channels
         self._certificates = certificates
@@ -73,6 +77,8 @@ class Identities:
         """
         if self._certificates is None:
             return identify(metadata, self.channels)
+        from orchestrator.tls.msp import verify  # loads the certificate library
+
         material = self._certificates.material
         return identify(
             metadata,

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 import structlog
@@ -32,9 +32,12 @@ from orchestrator.identity import Identities
 from orchestrator.metrics import Metrics
 from orchestrator.reads.events import heads
 from orchestrator.service import Ledger, deliver_outcome, read_after
-from orchestrator.tls.material import Credentials, TlsPaths
+from orchestrator.tls.paths import TlsPaths
 from orchestrator.watching import Watched, Watcher
 from orchestrator.writer import Job, Outcome, Writer
+
+if TYPE_CHECKING:
+    from orchestrator.tls.material import Credentials
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -78,8 +81,7 @@ class Server:
         self._address = ""
         self._metrics_address = ""
         self._metrics = Metrics()
-        tls = self._options.tls
-        self._credentials = Credentials(tls) if tls else None
+        self._credentials = _credentials(self._options.tls)
         vouching = self._credentials if self._options.verify_msp_id else None
         self._identities = Identities(members(channels), vouching)
         self._guard = Guard(self._identities)
@@ -291,6 +293,14 @@ class Server:
         feed = self._feeds.get(channel)
         if feed is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(feed.advance, position)
+
+
+def _credentials(paths: TlsPaths | None) -> "Credentials | None":
+    if paths is None:
+        return None
+    from orchestrator.tls.material import Credentials  # loads the certificate library
+
+    return Credentials(paths)
 
 
 def _content(path: Path) -> bytes | None:

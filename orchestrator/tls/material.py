@@ -17,25 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from orchestrator.tls.paths import TlsFileError, TlsPaths
+
 log = structlog.get_logger(__name__)
-
-
-class TlsFileError(ValueError):
-    """A certificate or key cannot be used; the text names the file and the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsPaths:
-    """Files of a server with TLS; with `server_ca` and `client_cas` it asks clients for certificates too."""
-
-    certificate: Path
-    key: Path
-    server_ca: Path | None = None
-    client_cas: Path | None = None
-
-    @property
-    def mutual(self) -> bool:
-        return self.client_cas is not None
 
 
 @dataclass(frozen=True, slots=True)

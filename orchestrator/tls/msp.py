@@ -5,7 +5,6 @@ The original compares key identifiers only, which anybody can write into a certi
 step is verified by its signature too, so that no organization's authority can vouch for another.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -14,11 +13,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from orchestrator.errors import Denied, Internal
+from orchestrator.identity import Authentication
 from orchestrator.tls.material import Material
 
 LONGEST_CHAIN = 5
-Authentication = Mapping[str, Iterable[bytes]]
-"""gRPC's authentication context of a connection."""
 
 
 def verify(organization: str, authentication: Authentication, material: Material) -> None:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from orchestrator.server import Options, Server
-from orchestrator.tls.material import TlsPaths
+from orchestrator.tls.paths import TlsPaths
 from tests.integration.orchestrator.conftest import MEMBERS
 from tests.integration.orchestrator.tls.certificates import Issued, authority, issue
 

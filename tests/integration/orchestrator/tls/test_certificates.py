@@ -10,8 +10,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from orchestrator.__main__ import prepare
 from orchestrator.errors import Internal
 from orchestrator.server import Options, Server
-from orchestrator.tls.material import Credentials, TlsPaths
+from orchestrator.tls.material import Credentials
 from orchestrator.tls.msp import verify
+from orchestrator.tls.paths import TlsPaths
 from protos.orchestrator.info_pb2 import QueryVersionParam
 from tests.integration.orchestrator.member import Member
 from tests.integration.orchestrator.tls.certificates import HOUR_AGO, Issued, authority, issue

@@ -13,7 +13,7 @@ from backend.ports.ledger.connection import LedgerCertificateError
 from backend.ports.ledger.errors import LedgerError
 from backend.settings import Settings
 from orchestrator.server import Options, Server
-from orchestrator.tls.material import TlsPaths
+from orchestrator.tls.paths import TlsPaths
 from protos.orchestrator.computeplan_pb2 import NewComputePlan
 from tests.integration.orchestrator.tls.certificates import HOUR_AGO, authority, issue
 from tests.integration.orchestrator.tls.conftest import CHANNELS, Realm

@@ -7,7 +7,8 @@ import grpc
 import pytest
 
 from orchestrator.server import Server
-from orchestrator.tls.material import Credentials, TlsFileError, TlsPaths
+from orchestrator.tls.material import Credentials
+from orchestrator.tls.paths import TlsFileError, TlsPaths
 from tests.integration.orchestrator.member import Member
 from tests.integration.orchestrator.tls.certificates import authority, issue
 from tests.integration.orchestrator.tls.conftest import Realm
