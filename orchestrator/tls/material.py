@@ -6,6 +6,7 @@ more certificates in PEM form. Names that begin with a dot are left out: mounted
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -76,6 +77,8 @@ def check(paths: TlsPaths, content: Content) -> Material:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if key.public_key().public_bytes(*form) != own[0].public_key().public_bytes(*form):
         raise TlsFileError(f"{paths.key} does not belong to the certificate {paths.certificate}")
+    if own[0].not_valid_after_utc < datetime.now(UTC):
+        log.warning("certificate_expired", file=str(paths.certificate))
     authorities = [content.server_ca] if content.server_ca else []
     if paths.server_ca:
         certificates(paths.server_ca, content.server_ca)

@@ -170,8 +170,13 @@ class ChannelLedger:
         self._call(lambda: DataSampleServiceStub(self._channel).UpdateDataSamples, request)
 
     def data_sample(self, key: str) -> datasample_pb2.DataSample:
+        """An original ledger gives a sample without data managers one empty key."""
         request = datasample_pb2.GetDataSampleParam(key=key)
-        return self._call(lambda: DataSampleServiceStub(self._channel).GetDataSample, request)
+        sample = self._call(lambda: DataSampleServiceStub(self._channel).GetDataSample, request)
+        linked = [manager for manager in sample.data_manager_keys if manager]
+        sample.ClearField("data_manager_keys")
+        sample.data_manager_keys.extend(linked)
+        return sample
 
     # ------------------------------------------------------------------ compute plans
     def register_plan(self, new: computeplan_pb2.NewComputePlan) -> computeplan_pb2.ComputePlan:
@@ -245,6 +250,9 @@ class ChannelLedger:
 
     # ------------------------------------------------------------------ results
     def register_models(self, models: Sequence[model_pb2.NewModel]) -> Sequence[model_pb2.Model]:
+        """None for none: an empty list would end the process of an original ledger."""
+        if not models:
+            return []
         request = model_pb2.RegisterModelsParam(models=models)
         return self._call(lambda: ModelServiceStub(self._channel).RegisterModels, request).models
 

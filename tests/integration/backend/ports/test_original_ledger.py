@@ -12,7 +12,15 @@ import pytest
 from backend.ports.ledger.client import ChannelLedger, Ledger
 from backend.ports.ledger.errors import LedgerError
 from backend.settings import Settings
-from protos.orchestrator import common_pb2, computetask_pb2, event_pb2, function_pb2, info_pb2
+from protos.orchestrator import (
+    common_pb2,
+    computetask_pb2,
+    datasample_pb2,
+    event_pb2,
+    function_pb2,
+    info_pb2,
+    model_pb2,
+)
 
 C = grpc.StatusCode
 LOST_RACE = "ERROR: could not serialize access due to concurrent update (SQLSTATE 40001)"
@@ -71,7 +79,7 @@ def _done(ledger: ChannelLedger) -> None:
 
 
 def _models(ledger: ChannelLedger) -> None:
-    ledger.register_models([])
+    ledger.register_models([model_pb2.NewModel(key="m")])
 
 
 @pytest.mark.parametrize(
@@ -145,6 +153,21 @@ def test_fields_and_values_of_a_newer_ledger_are_tolerated(
     ]
     assert ledger.function("f").status == 99
     assert ledger.version() == "9.9.9"
+
+
+def test_a_sample_without_manager_has_none(script: Script, ledger: ChannelLedger) -> None:
+    sample = datasample_pb2.DataSample(key="s", data_manager_keys=[""])
+    linked = datasample_pb2.DataSample(key="s", data_manager_keys=["m", "n"])
+    script.answers = [sample.SerializeToString(), linked.SerializeToString()]
+    assert list(ledger.data_sample("s").data_manager_keys) == []
+    assert list(ledger.data_sample("s").data_manager_keys) == ["m", "n"]
+
+
+def test_an_empty_list_of_models_never_reaches_the_ledger(
+    script: Script, ledger: ChannelLedger
+) -> None:
+    assert ledger.register_models([]) == []
+    assert script.calls == []
 
 
 def test_events_of_unknown_kinds_pass_through(script: Script, ledger: ChannelLedger) -> None:
