@@ -18,8 +18,8 @@ from backend.settings import ChannelSettings, PeerSettings, Settings, UserSettin
 PASSWORD = "p@sswr0d44"
 
 
-@pytest.fixture
-def settings(prepared_url: str, tmp_path: Path) -> Settings:
+def settings_on(database_url: str, folder: Path) -> Settings:
+    """Organization 1, with files below `folder`."""
     return Settings(
         NAME="org-1",
         ORG_NAME="MyOrg1",
@@ -43,15 +43,20 @@ def settings(prepared_url: str, tmp_path: Path) -> Settings:
             UserSettings(username="org-1-yourchannel", password=PASSWORD, channel="yourchannel"),
         ],
         SECRET_KEY="k" * 50,
-        DATABASE_URL=prepared_url,
-        MEDIA_ROOT=tmp_path / "medias",
-        SERVERMEDIAS_ROOT=tmp_path / "servermedias",
+        DATABASE_URL=database_url,
+        MEDIA_ROOT=folder / "medias",
+        SERVERMEDIAS_ROOT=folder / "servermedias",
         BUILDER_ENABLED=True,
         DEFAULT_THROTTLE_RATES=1000,
         ISOLATED=True,
         CORS_ORIGIN_WHITELIST=["http://frontend.test"],
         CORS_ALLOW_CREDENTIALS=True,
     )
+
+
+@pytest.fixture
+def settings(prepared_url: str, tmp_path: Path) -> Settings:
+    return settings_on(prepared_url, tmp_path)
 
 
 @pytest.fixture
