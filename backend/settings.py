@@ -135,6 +135,17 @@ class Settings(BaseSettings):
     ZYGOTES: int = Field(default=4, ge=1)
     ZYGOTES_MEMORY_BYTES: int = Field(default=2 << 30, ge=1)
     ZYGOTES_IDLE_S: float = Field(default=900.0, gt=0)
+    # what a function may use up, and the runners' zygotes (docs/isolation.md); 0: no limit
+    FUNCTION_PROCESSES: int = Field(default=4096, ge=0)
+    FUNCTION_FILE_BYTES: int = Field(default=0, ge=0)  # of one file
+    FUNCTION_OUTPUT_BYTES: int = Field(default=100 << 30, ge=0)  # of a task's outputs together
+    FUNCTION_SHARED_MEMORY_BYTES: int = Field(default=1 << 30, ge=1 << 16)  # its /dev/shm
+    FUNCTION_DISK_RESERVE_BYTES: int = Field(default=512 << 20, ge=0)  # left to the machine
+    FUNCTION_LOG_HEAD_BYTES: int = Field(default=1 << 20, ge=0, le=1 << 30)
+    FUNCTION_LOG_TAIL_BYTES: int = Field(default=1 << 20, ge=0, le=1 << 26)
+    ZYGOTES: int = Field(default=4, ge=1)
+    ZYGOTES_MEMORY_BYTES: int = Field(default=2 << 30, ge=1)
+    ZYGOTES_IDLE_S: float = Field(default=900.0, gt=0)
     RUN_FOLDER: Path = Path("/tmp/substra-ray")  # noqa: S108  short private folder: sockets, zygotes, task folders
     RUNNER_API_URL: str = (
         "http://127.0.0.1:8000"  # where runners exchange leases: the plain uvicorn

@@ -1,26 +1,38 @@
-"""A task's log: both streams merged, the first and the last MiB kept, never the whole in memory."""
+"""A task's log: both streams merged, its head and its tail kept, never the whole in memory."""
 
 import os
-from collections import deque
 from pathlib import Path
 
 HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 20
+_PIECE = 1 << 16
+_PIECES = 64  # read at a time: a flood must not keep the runner from cancels and time limits
 
 
 class LogCapture:
     """The head goes to the file as it comes; the tail waits in memory until `close`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES
+    ) -> None:
         self.path = path
+        self._tail_bytes = tail_bytes
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = path.open("wb", buffering=0)
-        self._head_left = HEAD_BYTES
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
+        self._head_left = head_bytes
+        self._tail = bytearray()  # twice the tail at most
         self._dropped = 0
+        self._open()
+
+    def _open(self) -> None:
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.reader, False)
+
+    def again(self) -> None:
+        """A new pipe, after a start that did not come about."""
+        self.started()
+        os.close(self.reader)
+        self._open()
 
     def started(self) -> None:
         """The function's tree has the writing end now: ours is closed, so that its end can be seen."""
@@ -29,15 +41,16 @@ class LogCapture:
             self.writer = -1
 
     def drain(self) -> bool:
-        """Take what the pipe holds; False at its end."""
-        while True:
+        """Take what the pipe holds, a few MiB at most; False at its end."""
+        for _ in range(_PIECES):
             try:
-                data = os.read(self.reader, 1 << 16)
+                data = os.read(self.reader, _PIECE)
             except BlockingIOError:
                 return True
             if not data:
                 return False
             self.add(data)
+        return True
 
     def add(self, data: bytes) -> None:
         """Append to the log."""
@@ -46,13 +59,9 @@ class LogCapture:
             head = min(self._head_left, len(data))
             self._head_left -= head
             data = data[head:]
-        if data:
-            self._tail.append(data)
-            self._tail_size += len(data)
-        while self._tail_size - len(self._tail[0] if self._tail else b"") >= TAIL_BYTES:
-            oldest = self._tail.popleft()
-            self._tail_size -= len(oldest)
-            self._dropped += len(oldest)
+        self._tail += data
+        if len(self._tail) > 2 * self._tail_bytes:
+            self._shorten()
 
     def say(self, text: str) -> None:
         """A line of ours, for the user."""
@@ -62,10 +71,13 @@ class LogCapture:
         """Write the tail, with a marker where something is missing between."""
         self.started()
         os.close(self.reader)
-        tail = b"".join(self._tail)
-        beyond = max(0, len(tail) - TAIL_BYTES)
-        dropped = self._dropped + beyond
-        if dropped:
-            self._file.write(f"\n[... {dropped} bytes of the log left out ...]\n".encode())
-        self._file.write(tail[beyond:])
+        self._shorten()
+        if self._dropped:
+            self._file.write(f"\n[... {self._dropped} bytes of the log left out ...]\n".encode())
+        self._file.write(self._tail)
         self._file.close()
+
+    def _shorten(self) -> None:
+        beyond = max(0, len(self._tail) - self._tail_bytes)
+        del self._tail[:beyond]
+        self._dropped += beyond

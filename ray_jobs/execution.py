@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_jobs.capture import LogCapture
+from ray_jobs.guard import Breach, DiskGuard
 from ray_jobs.inner import processes, wire
 
 _COLD = Path(__file__).with_name("inner") / "cold.py"
@@ -22,11 +23,16 @@ _AFTERMATH_S = 1.0  # for the log's end once the tree has ended
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a function ended. `exit` is its code, -signal, or None: ended by us, or its parent died."""
+    """How a function ended. `exit` is its code, -signal, or None: ended by us, or its parent died.
+
+    `refused`: it did not start, and why the zygote says that its children are not pristine any more.
+    """
 
     exit: int | None
     reason: str | None = None
     limit: bool = False  # ended because it broke a limit, its own fault
+    refused: str | None = None
+    lost: bool = False  # nobody can say how it ended: its watcher died with it
     modules: list[str] = field(default_factory=list)
     times_ms: dict[str, float] = field(default_factory=dict)
 
@@ -70,8 +76,9 @@ class Execution:
         return cls(ours, process)
 
     def start(self, request: dict[str, Any], log: LogCapture) -> None:
-        """Send what to run. Raises OSError."""
-        wire.send(self._connection, request, [log.writer])
+        """Send what to run. A zygote that is gone, or refuses, is found by `wait`. Raises OSError."""
+        with contextlib.suppress(ConnectionError):
+            wire.send(self._connection, request, [log.writer])
         log.started()
 
     def end(self) -> None:
@@ -80,11 +87,11 @@ class Execution:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
-    def wait(self, log: LogCapture, timeout_s: float) -> Outcome:
+    def wait(self, log: LogCapture, timeout_s: float, disk: DiskGuard) -> Outcome:
         """See it through, taking its log meanwhile; `timeout_s` 0 is no limit."""
         deadline = time.monotonic() + timeout_s if timeout_s else None
         answer: dict[str, Any] | None = None
-        timed_out = False
+        breach: Breach | None = None
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         poll.register(log.reader, select.POLLIN)
@@ -96,15 +103,17 @@ class Execution:
                 answer = self._answer()
             elif self._ended_at and time.monotonic() - self._ended_at > _PATIENCE_S:
                 answer = {"error": "its processes do not end"}
-            elif deadline and time.monotonic() > deadline and not timed_out:
-                timed_out = True
-                self.end()
+            elif breach is None:
+                breach = disk.look()
+                if deadline and time.monotonic() > deadline:
+                    breach = Breach(f"over its time limit of {timeout_s:g} s", own_fault=True)
+                if breach is not None:
+                    self.end()
         self._finish()
         _drain_to_the_end(log)
         outcome = _outcome(answer)
-        if timed_out and outcome.exit is None:
-            reason = f"over its time limit of {timeout_s:g} s"
-            return Outcome(None, reason, limit=True, times_ms=outcome.times_ms)
+        if breach is not None and outcome.exit is None:
+            return Outcome(None, breach.reason, limit=breach.own_fault, times_ms=outcome.times_ms)
         return outcome
 
     def _answer(self) -> dict[str, Any]:
@@ -112,9 +121,9 @@ class Execution:
         try:
             received = wire.receive(self._connection)
         except (OSError, wire.BrokenMessage) as error:
-            return {"error": str(error)}
+            return {"error": str(error), "lost": True}
         if received is None:
-            return {"error": "the process that watches over it has ended"}
+            return {"error": "the process that watches over it has ended", "lost": True}
         for descriptor in received[1]:
             os.close(descriptor)
         return received[0]
@@ -148,6 +157,8 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
     names: Sequence[Any] = report.get("modules", ()) if isinstance(report, dict) else ()
     return Outcome(
         exit=code if isinstance(code, int) else None,
+        lost=answer.get("lost") is True,
+        refused=str(answer.get("flaw"))[:200] if answer.get("works") is False else None,
         reason=str(error or killed)[:200] if error or killed else None,
         limit=isinstance(killed, str) and killed != "canceled",
         modules=[name for name in names if isinstance(name, str)]

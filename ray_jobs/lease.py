@@ -73,6 +73,7 @@ class Lease:
     environment: Environment
     inputs: tuple[Input, ...]  # in the task's order
     outputs: tuple[Output, ...]
+    memory_bytes: int = 0  # 0: no limit of this task's own
 
     @classmethod
     def parse(cls, value: dict[str, Any]) -> Self:
@@ -89,4 +90,5 @@ class Lease:
                 for i in value["inputs"]
             ),
             outputs=tuple(Output(o["identifier"], o["kind"]) for o in value["outputs"]),
+            memory_bytes=int((value.get("resources") or {}).get("memory_bytes") or 0),
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ray_jobs.capture import LogCapture
 from ray_jobs.command import NoEntryPoint, can_be_forked
 from ray_jobs.execution import Execution, Outcome
+from ray_jobs.guard import DiskGuard
 from ray_jobs.inner import landlock
 from ray_jobs.learned import Learned
 from ray_jobs.lease import Lease
@@ -73,7 +75,8 @@ class Performance:
         Raises:
             Ended: nothing is to be told.
         """
-        capture = LogCapture(self._outbox / "log")
+        session = self._session
+        capture = LogCapture(self._outbox / "log", session.log_head_bytes, session.log_tail_bytes)
         try:
             return self._perform(capture)
         except (MissingInput, OSError, ValueError) as error:
@@ -87,11 +90,12 @@ class Performance:
             capture.close()
 
     def _perform(self, capture: LogCapture) -> dict[str, Any]:
-        folders, staged, execution = self._prepare()
+        folders, outcome, steps = self._attempt(capture)
+        if self._worth_another(outcome, capture):
+            self._scratch.remove(folders)
+            capture.again()
+            folders, outcome, steps = self._attempt(capture)
         try:
-            self._watch.lap("stage")
-            steps = {"prepare_inputs": sum(self._watch.laps.values())}
-            outcome = self._run(execution, staged, capture)
             steps["task_execution"] = self._watch.lap("execute")
             failure, outputs = self._judge(outcome, folders, capture)
             steps["save_outputs"] = self._watch.lap("collect")
@@ -102,6 +106,30 @@ class Performance:
         self._watch.lap("clean")
         self._learn(outcome)
         return self._message(outcome.exit, failure, outputs, steps)
+
+    def _worth_another(self, outcome: Outcome, capture: LogCapture) -> bool:
+        """Whether it was no fault of the function's, or may not have been: once more then, never twice."""
+        if self._ended.is_set():
+            return False
+        if outcome.refused is not None:
+            self._zygotes.refuse(self.lease.environment, outcome.refused)
+            return True
+        if not outcome.lost and outcome.exit != -signal.SIGKILL:
+            return False
+        log.warning("task %s: its processes were killed; once more", self.lease.task)
+        capture.say("The function was killed from outside, and is started once more.")
+        return True
+
+    def _attempt(self, capture: LogCapture) -> tuple[TaskFolders, Outcome, dict[str, float]]:
+        folders, staged, execution = self._prepare()
+        try:
+            self._watch.lap("stage")
+            steps = {"prepare_inputs": sum(self._watch.laps.values())}
+            disk = DiskGuard(folders.write, self._session.disk_reserve_bytes)
+            return folders, self._run(execution, staged, capture, disk), steps
+        except BaseException:
+            self._scratch.remove_soon(folders)
+            raise
 
     def _prepare(self) -> tuple[TaskFolders, Staged, Execution]:
         """Folders, inputs and somebody to run it: the zygote if it can be, else cold."""
@@ -130,7 +158,9 @@ class Performance:
             self._scratch.remove(folders)
             raise
 
-    def _run(self, execution: Execution, staged: Staged, capture: LogCapture) -> Outcome:
+    def _run(
+        self, execution: Execution, staged: Staged, capture: LogCapture, disk: DiskGuard
+    ) -> Outcome:
         self._execution = execution
         self._start = "zygote" if execution.warm else "cold"
         if self._ended.is_set():
@@ -139,7 +169,7 @@ class Performance:
         if execution.warm and staged.command.script:
             argv = staged.command.script
         execution.start(staged.request(argv), capture)
-        return execution.wait(capture, self.lease.timeout_s)
+        return execution.wait(capture, self.lease.timeout_s, disk)
 
     def _judge(
         self, outcome: Outcome, folders: TaskFolders, capture: LogCapture
@@ -155,10 +185,14 @@ class Performance:
         if outcome.exit != 0:
             return (EXECUTION, _ending(outcome.exit, capture)), []
         try:
-            return None, collect(self.lease, folders, self._outbox)
+            return None, self._collect(folders)
         except BadOutput as error:
             capture.say(f"The function ended well, but {error}.")
             return (EXECUTION, str(error)), []
+
+    def _collect(self, folders: TaskFolders) -> list[dict[str, Any]]:
+        most = self._session.output_bytes
+        return collect(self.lease, folders, self._outbox, most, self._ended)
 
     def _learn(self, outcome: Outcome) -> None:
         environment = self.lease.environment

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,30 @@ class BadOutput(Exception):
     """An output is missing or is not what it was declared to be: the function's fault."""
 
 
-def collect(lease: Lease, folders: TaskFolders, outbox: Path) -> list[dict[str, Any]]:
+def collect(
+    lease: Lease, folders: TaskFolders, outbox: Path, most_bytes: int, ended: threading.Event
+) -> list[dict[str, Any]]:
     """Check every declared output, hash models and move them to `outbox`, out of ring 3's reach.
+
+    `most_bytes` is the limit of all outputs together, 0 is none; `ended` stops the hashing of large ones.
 
     Files are reached through the descriptor taken before the function ran, and never through a link.
 
     Raises:
         BadOutput: its text is for the user.
-        OSError: no space, no permission: ours.
+        OSError: no space, no permission: ours; InterruptedError after `ended`.
     """
-    opened = [(output, _open(output, folders.outputs)) for output in lease.outputs]
+    opened: list[tuple[Output, int]] = []
     try:
+        for output in lease.outputs:
+            opened.append((output, _open(output, folders.outputs)))
+        total = sum(os.fstat(descriptor).st_size for _output, descriptor in opened)
+        if most_bytes and total > most_bytes:
+            raise BadOutput(f"its outputs have {total} bytes, more than the {most_bytes} allowed")
         return [
             _performance(output, descriptor)
             if output.kind == PERFORMANCE
-            else _model(output, descriptor, folders, outbox, lease.task)
+            else _model(output, descriptor, folders, outbox, lease.task, ended)
             for output, descriptor in opened
         ]
     finally:
@@ -73,7 +83,12 @@ def _performance(output: Output, descriptor: int) -> dict[str, Any]:
 
 
 def _model(
-    output: Output, descriptor: int, folders: TaskFolders, outbox: Path, task: str
+    output: Output,
+    descriptor: int,
+    folders: TaskFolders,
+    outbox: Path,
+    task: str,
+    ended: threading.Event,
 ) -> dict[str, Any]:
     target = outbox / output_file(output).removesuffix(".model")
     outbox.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,6 +105,8 @@ def _model(
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
+            if ended.is_set():
+                raise InterruptedError("the task was ended")
     digest.update(task.encode("ascii"))
     return {
         "identifier": output.identifier,

@@ -24,6 +24,11 @@ class Session:
     wait_s: float = 20.0
     mount_wall: bool = True  # False: do without user namespaces even where they can be had
     limits: dict[str, int] = field(default_factory=dict)  # of functions: confine.py's names
+    shared_memory_bytes: int = 1 << 30  # of one function: /dev/shm behind the mount wall
+    output_bytes: int = 100 << 30  # of all outputs of one task together; 0: no limit
+    disk_reserve_bytes: int = 512 << 20  # a function that writes ends when less is left
+    log_head_bytes: int = 1 << 20
+    log_tail_bytes: int = 1 << 20
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -71,7 +71,7 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Sta
     compose(folders.root, environment)
     places, visible = _expose(lease.inputs, folders.read, way)
     arguments = folders.read / "arguments.txt"
-    arguments.write_text(_arguments(lease, places, folders.out), "ascii")
+    arguments.write_text(_arguments(lease, places, folders.out), "utf-8")
     variables_ = variables(environment, folders.root)
     variables_.update(
         HOME=located(home(environment), environment, folders.root)
@@ -94,11 +94,16 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Sta
             ],
             "write": [str(folders.write)],  # one mount: files can be renamed from tmp to out
             "network": "none",
-            "limits": session.limits,
+            "limits": {**session.limits, **_own_limits(lease)},
             "mounts": session.mount_wall,
             "tmp": str(folders.tmp),
+            "shared_memory_bytes": session.shared_memory_bytes,
         },
     )
+
+
+def _own_limits(lease: Lease) -> dict[str, int]:
+    return {"memory_bytes": lease.memory_bytes} if lease.memory_bytes else {}
 
 
 def _expose(inputs: tuple[Input, ...], read: Path, way: str) -> tuple[list[Path], list[str]]:
@@ -160,7 +165,11 @@ def _enter(source: Path, place: Path, link: bool, budget: int) -> int:
 
 
 def _arguments(lease: Lease, places: list[Path], out: Path) -> str:
-    """The arguments file: one argument a line, JSON in ASCII (compute.md 3.8, 12.9)."""
+    """The arguments file: one argument a line (compute.md 3.8).
+
+    No JSON escapes: substratools turns backslashes into slashes (12.5), which would damage a name or a path
+    that is not ASCII; so it stays itself, in UTF-8.
+    """
     inputs = [
         {"id": asset.identifier, "value": str(place), "multiple": asset.multiple}
         for asset, place in zip(lease.inputs, places, strict=True)
@@ -170,5 +179,6 @@ def _arguments(lease: Lease, places: list[Path], out: Path) -> str:
         for output in lease.outputs
     ]
     lines = ["--task-properties", json.dumps({"rank": lease.rank})]
-    lines += ["--inputs", json.dumps(inputs), "--outputs", json.dumps(outputs)]
+    lines += ["--inputs", json.dumps(inputs, ensure_ascii=False)]
+    lines += ["--outputs", json.dumps(outputs, ensure_ascii=False)]
     return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ from ray_jobs.session import Session
 _INNER = Path(__file__).with_name("inner")
 _START_S = 120.0
 _NAMED_MS = 10_000
-_REFUSED_S = 60.0  # before a zygote that failed is tried again
+_REFUSED_S, _LONGEST_REFUSED_S = 60.0, 3600.0  # before a zygote that failed is tried again
 _LONGEST_SOCKET_PATH = 107
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Zygotes:
         self._folder = session.run_folder / "z"
         self._folder.mkdir(exist_ok=True, mode=0o700)
         self._attached: dict[str, socket.socket] = {}
-        self._refused: dict[str, float] = {}  # until when
+        self._refused: dict[str, tuple[float, float]] = {}  # until when; how long the next time
 
     @staticmethod
     def identity(environment: Environment) -> str:
@@ -68,16 +68,29 @@ class Zygotes:
             NoZygote: it can't be started, doesn't compute after a fork, or `stopped` was set.
         """
         name = self.identity(environment)
-        if time.monotonic() < self._refused.get(name, 0.0):
+        if time.monotonic() < self._refused.get(name, (0.0, 0.0))[0]:
             raise NoZygote
         try:
             self._attach(name, environment, stopped)
             return self._connection(name, {"kind": "task"})
         except (OSError, wire.BrokenMessage, ValueError) as error:
             self._forget(name)
-            self._refused[name] = time.monotonic() + _REFUSED_S
-            log.warning("zygote %s does not answer, functions start cold: %s", name, error)
+            self._refuse(name, f"it does not answer: {error}")
             raise NoZygote from error
+
+    def refuse(self, environment: Environment, flaw: str) -> None:
+        """It said itself that its children would not be pristine."""
+        name = self.identity(environment)
+        self._forget(name)
+        self._refuse(name, flaw)
+
+    def _refuse(self, name: str, flaw: str) -> None:
+        """Start cold for a while, and say so once; tried again ever more rarely."""
+        known = self._refused.get(name)
+        pause_s = _REFUSED_S if known is None else known[1]
+        self._refused[name] = (time.monotonic() + pause_s, min(2 * pause_s, _LONGEST_REFUSED_S))
+        if known is None:
+            log.warning("zygote %s cannot be used, functions start cold: %s", name, flaw)
 
     def warm(self, environment: Environment, names: list[str]) -> None:
         """Let the living zygote import these names between two tasks."""
@@ -125,13 +138,13 @@ class Zygotes:
                 self._make_room()
                 self._start(name, environment)
                 connection = self._connection(name, {"kind": "attach"})
-            works = _wait_for_answer(connection, stopped)
-        if not works:
+            flaw = _wait_for_flaw(connection, stopped)
+        if flaw is not None:
             connection.close()
             if not stopped.is_set():
-                self._refused[name] = time.monotonic() + _REFUSED_S
-                log.warning("zygote %s fails its trial, functions start cold", name)
+                self._refuse(name, flaw)
             raise NoZygote
+        self._refused.pop(name, None)
         self._attached[name] = connection
 
     @contextlib.contextmanager
@@ -249,16 +262,18 @@ def _final_pid(process: subprocess.Popen[bytes]) -> int:
     return process.pid
 
 
-def _wait_for_answer(connection: socket.socket, stopped: threading.Event) -> bool:
-    """Whether the zygote says that it works, as soon as it has warmed up."""
+def _wait_for_flaw(connection: socket.socket, stopped: threading.Event) -> str | None:
+    """What the zygote says of itself as soon as it has warmed up; None: its children are pristine."""
     deadline = time.monotonic() + _START_S
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     while not poll.poll(100):
         if stopped.is_set() or time.monotonic() > deadline:
-            return False
+            return "it takes too long to warm up"
     received = wire.receive(connection)
-    return received is not None and received[0].get("works") is True
+    if received is None:
+        return "it ended"
+    return None if received[0].get("works") is True else str(received[0].get("flaw"))[:200]
 
 
 def _is_closed(connection: socket.socket) -> bool:

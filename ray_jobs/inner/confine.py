@@ -7,8 +7,9 @@ machine has. As functions: `confine` in a process that stays, such as a child fo
 A policy names what stays: `read`, `execute` (readable too), `write` (all three) are absolute paths;
 `network` is "none" or "internet" with TCP `ports`; `limits` are `processes`, `memory_bytes`, `file_bytes`,
 `core`. What any program needs (`SYSTEM_…`) is always added. Optional: `mounts: false` does without the mount
-wall, `tmp`: the folder that lies over /tmp behind it, `environment`: the command's variables. Start this script
-itself with variables of your own: LD_LIBRARY_PATH of an image would load its libraries before the walls stand.
+wall, `tmp`: the folder that lies over /tmp behind it, `shared_memory_bytes` of /dev/shm there, `environment`:
+the command's variables. Start this script itself with variables of your own: LD_LIBRARY_PATH of an image
+would load its libraries before the walls stand.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
 """
 
@@ -25,6 +26,7 @@ if not __package__:  # started by file path: our parent folder is where `ray_job
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from ray_jobs.inner import kernel, landlock, mounts, seccomp
+from ray_jobs.inner.mounts import SHARED_MEMORY
 
 if not __package__:
     del sys.path[0]
@@ -71,6 +73,7 @@ class Policy:
     processes: bool = (
         False  # all of /proc instead of our own process (a zygote's children have other ids)
     )
+    shared_memory_bytes: int = SHARED_MEMORY
 
     @classmethod
     def parse(cls, value: Any) -> Policy:
@@ -99,6 +102,7 @@ class Policy:
             environment=None if environment is None else dict(environment),
             nested=bool(value.get("nested", False)),
             processes=bool(value.get("processes", False)),
+            shared_memory_bytes=int(value.get("shared_memory_bytes", SHARED_MEMORY)),
         )
 
     @property
@@ -169,7 +173,14 @@ def enter_mounts(policy: Policy) -> bool:
     internet = policy.network == "internet"
     if not policy.mounts or not mounts.possible(shown, policy.write, internet, policy.tmp):
         return False
-    mounts.enter(shown, policy.write, internet, policy.tmp, new_processes=policy.nested)
+    mounts.enter(
+        shown,
+        policy.write,
+        internet,
+        policy.tmp,
+        new_processes=policy.nested,
+        shared=policy.shared_memory_bytes,
+    )
     return True
 
 
@@ -178,7 +189,8 @@ def enter_nested_mounts(policy: Policy) -> bool:
     if not policy.mounts or policy.tmp is None:
         return False
     try:
-        mounts.own_temporary(policy.tmp, (*policy.read, *policy.execute, *policy.write))
+        visible = (*policy.read, *policy.execute, *policy.write)
+        mounts.own_temporary(policy.tmp, visible, policy.shared_memory_bytes)
     except OSError:
         return False  # the zygote has a Landlock layer instead
     return True

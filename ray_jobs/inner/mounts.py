@@ -24,6 +24,7 @@ _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 _ATTRIBUTE_READ_ONLY, _ATTRIBUTE_NOSUID, _ATTRIBUTE_NODEV = 1, 2, 4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 USER = 1001  # as functions see themselves (compute.md 12.2); 0 could not be mapped again without capabilities
+SHARED_MEMORY = 1 << 30  # bytes of /dev/shm, unless a policy says otherwise
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -100,11 +101,15 @@ def _show(path: str, real: str, writable: bool) -> None:
         os.symlink(real, link)
 
 
-def _devices() -> None:
+def _memory(shared: int) -> str:
+    return f"mode=1777,size={shared}"
+
+
+def _devices(shared: int) -> None:
     os.makedirs("/new/dev/shm", exist_ok=True)
     for name in _DEVICES:
         _show(f"/dev/{name}", f"/dev/{name}", writable=True)
-    _mount("tmpfs", "/new/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")
+    _mount("tmpfs", "/new/dev/shm", "tmpfs", _NOSUID | _NODEV, _memory(shared))
     os.symlink("/proc/self/fd", "/new/dev/fd")
 
 
@@ -132,12 +137,14 @@ def enter(
     network: bool,
     tmp: str | None = None,
     new_processes: bool = False,
+    shared: int = SHARED_MEMORY,
 ) -> None:
     """Move this single-threaded process into a file tree of these paths only, at their own names.
 
-    `/tmp` is the folder `tmp`, or memory. `network=False` adds an empty network namespace;
-    `new_processes` a process namespace, in which a child goes on as process 1: this process writes the
-    child's id on standard output and ends. Leaves capabilities over the new namespaces: drop them.
+    `/tmp` is the folder `tmp`, or memory; `/dev/shm` holds `shared` bytes. `network=False` adds
+    an empty network namespace; `new_processes` a process namespace, in which a child goes on as process 1:
+    this process writes the child's id on standard output and ends. Leaves capabilities over the new
+    namespaces: drop them.
     After an error the process is in between and must end; `possible` tries it out. Raises OSError.
     """
     shown: dict[str, tuple[str, bool]] = {}
@@ -158,7 +165,7 @@ def enter(
     _pivot("/tmp", "/tmp/old")  # noqa: S108
     _mount("tmpfs", "/new", "tmpfs", _NOSUID | _NODEV, "mode=0755")
     _temporary(tmp)
-    _devices()
+    _devices(shared)
     if new_processes:
         _own_processes()
     for path, (real, is_writable) in sorted(shown.items(), key=lambda item: len(item[1][0])):
@@ -170,7 +177,7 @@ def enter(
     os.chdir(here if os.path.isdir(here) else "/")
 
 
-def own_temporary(tmp: str, visible: Iterable[str]) -> None:
+def own_temporary(tmp: str, visible: Iterable[str], shared: int = SHARED_MEMORY) -> None:
     """Behind a zygote's mount wall: one task's own /dev/shm, and the folder `tmp` as its own /tmp.
 
     What is `visible` below either stays so. Leaves capabilities over the new namespace: drop them.
@@ -181,7 +188,7 @@ def own_temporary(tmp: str, visible: Iterable[str]) -> None:
     for path in visible:
         if path.startswith(("/tmp/", "/dev/shm/")) and os.path.exists(path):  # noqa: S108
             kept.append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
-    _mount("tmpfs", "/dev/shm", "tmpfs", _NOSUID | _NODEV, "mode=1777")  # noqa: S108
+    _mount("tmpfs", "/dev/shm", "tmpfs", _NOSUID | _NODEV, _memory(shared))  # noqa: S108
     _mount(tmp, "/tmp", None, _BIND)  # noqa: S108
     for path, descriptor in sorted(kept):
         if not os.path.lexists(path):

@@ -9,6 +9,9 @@ import os
 import signal
 import time
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SMALL = 16 << 20
+
 
 def parents() -> dict[int, int]:
     """The parent of every process that /proc shows."""
@@ -35,6 +38,33 @@ def descendants(root: int) -> list[int]:
         found += children
         waiting += children
     return found
+
+
+def memory(pids: list[int]) -> int:
+    """Bytes of these processes together, what they share counted once; of those that still run.
+
+    Quick for small ones: the exact figure of a process is asked only where its resident size is large.
+    """
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                resident = int(file.read().split()[1]) * _PAGE
+            total += resident if resident < _SMALL else _proportional(pid, resident)
+        except (OSError, IndexError, ValueError):
+            continue
+    return total
+
+
+def _proportional(pid: int, resident: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not shown to us here: the larger figure then
+    return resident
 
 
 def strike(pids: list[int]) -> None:

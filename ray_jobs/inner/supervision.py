@@ -99,6 +99,7 @@ def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) ->
     policy = Policy.parse(request["policy"])
     # counted here: RLIMIT_NPROC counts all processes of a user, and none of root's
     most = policy.limits.pop("processes", None)
+    memory = policy.limits.get("memory_bytes")  # of each process by the kernel, of all of them here
     kernel.become_subreaper()
     wall = enter_mounts(policy)  # before any Landlock layer, which forbids mounts
     kernel.no_new_privileges()
@@ -109,6 +110,7 @@ def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) ->
     if child == 0:
         connection.detach()  # closed below with all others: the object must not close it again
         _own_descriptors(log, writer)
+        _die_first()
         return Job(
             argv=tuple(request["argv"]),
             directory=request["directory"],
@@ -119,7 +121,7 @@ def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) ->
     os.close(log)
     os.close(writer)
     forked = time.monotonic()
-    status, killed = _wait(connection, child, most)
+    status, killed = _wait(connection, child, most, memory)
     ended = processes.end_descendants(scoped)
     _answer(
         connection,
@@ -156,7 +158,18 @@ def _own_descriptors(log: int, report: int) -> None:
                 continue  # the one that listed the folder
 
 
-def _wait(connection: socket.socket, child: int, most: int | None) -> tuple[int | None, str | None]:
+def _die_first() -> None:
+    """When the machine's memory runs out, the kernel takes the function and not the network."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass  # no such file here, or not ours to write: the kernel judges by size
+
+
+def _wait(
+    connection: socket.socket, child: int, most: int | None, memory: int | None
+) -> tuple[int | None, str | None]:
     """The function's wait status, or None when its tree must be ended now, and why."""
     poll = select.poll()
     poll.register(connection, select.POLLIN | select.POLLRDHUP)
@@ -176,8 +189,12 @@ def _wait(connection: socket.socket, child: int, most: int | None) -> tuple[int 
                 break
         if connection.fileno() in events:
             return None, "canceled"
-        if most is not None and not events and len(processes.descendants(os.getpid())) > most:
-            return None, f"more than {most} processes"
+        if not events and (most is not None or memory is not None):
+            below = processes.descendants(os.getpid())
+            if most is not None and len(below) > most:
+                return None, f"more than {most} processes"
+            if memory is not None and processes.memory(below) > memory:
+                return None, f"more than {memory >> 20} MiB of memory"
 
 
 def _report(reader: int) -> dict[str, Any]:

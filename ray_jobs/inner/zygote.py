@@ -22,6 +22,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 import warnings
 from typing import Any
@@ -55,7 +56,7 @@ class Zygote:
         self._parents: set[int] = set()
         self._last_used = self._last_attached = time.monotonic()
         self._retired = False
-        self._works = True
+        self._flaw: str | None = None
         self.path = list(sys.path)
         self.known: frozenset[str] = frozenset()
         self._warm(list(configuration["names"]))
@@ -65,7 +66,8 @@ class Zygote:
         return self._packages
 
     def _warm(self, names: list[Any]) -> None:
-        """Import what earlier tasks imported, if it is the environment's own or Python's; then try a fork."""
+        """Import what earlier tasks imported, if it is the environment's own or Python's; then look whether
+        a fork of this process still is as good as a new interpreter."""
         for name in names[: script.MOST_NAMES]:
             if isinstance(name, str) and _NAME.fullmatch(name) and self._is_ours(name):
                 try:
@@ -77,7 +79,7 @@ class Zygote:
         gc.collect()
         gc.freeze()  # children leave these pages alone
         self.known = frozenset(sys.modules)
-        self._works = _trial()
+        self._flaw = _flaw(self._parents)
 
     def _is_ours(self, name: str) -> bool:
         if name in sys.modules:
@@ -148,7 +150,7 @@ class Zygote:
 
     def _handle(self, connection: socket.socket, message: dict[str, Any]) -> supervision.Job | None:
         kind = message.get("kind")
-        if kind == "task" and self._works:
+        if kind == "task" and self._flaw is None:
             self._last_used = time.monotonic()
             return self._fork(connection)
         if kind == "warm":
@@ -157,7 +159,8 @@ class Zygote:
             self._retired = True
             self._listener.close()
         try:
-            wire.send(connection, {"works": self._works, "modules": len(self.known)})
+            works = self._flaw is None
+            wire.send(connection, {"works": works, "flaw": self._flaw, "modules": len(self.known)})
         except OSError:
             kind = None
         if kind == "attach":
@@ -206,6 +209,23 @@ def _is_gone(folder: str) -> bool:
         return os.stat(folder).st_nlink == 0
     except OSError:
         return True
+
+
+def _flaw(known_children: set[int]) -> str | None:
+    """Why children of this process would not be pristine; None when they are.
+
+    Libraries are imported only, yet an import may do anything. A Python thread does not survive a fork, and
+    keeps its locks shut there for ever; native threads are judged by a trial (rule 41).
+    """
+    threads = [thread.name for thread in threading.enumerate()]
+    if len(threads) > 1:
+        return f"an import left threads: {', '.join(threads[1:4])}"
+    mine = {pid for pid, parent in processes.parents().items() if parent == os.getpid()}
+    if mine - known_children:
+        return "an import left processes"
+    if signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
+        return "an import took over SIGCHLD"
+    return None if _trial() else "a child does not compute"
 
 
 def _trial() -> bool:

@@ -21,6 +21,7 @@ import psutil
 import structlog
 
 from backend.engine.compute.queue import WorkQueue
+from backend.engine.compute.runner_options import runner_options
 from backend.engine.compute.sessions import SessionStore
 from backend.kit.database import Database
 from backend.settings import Settings
@@ -164,6 +165,7 @@ class RunnerPool:
             "outbox": str(self._settings.MEDIA_ROOT / "outbox"),
             "organization": self._settings.NAME,
             "cpus": max(1, (os.cpu_count() or 1) // max(1, self._settings.WORKERS)),
+            **runner_options(self._settings),
         }
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,0 +1,135 @@
+"""Zygotes stay pristine or are not used: flaws, deaths, memory, images that go."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .api import wait_for
+from .conftest import Network, is_alive
+from .functions import PREAMBLE, TRIVIAL
+from .test_hostile_functions import processes_below
+from .test_runner import content
+
+FLAWS = {
+    "threads": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+    "processes": "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n",
+    "SIGCHLD": "import signal\nsignal.signal(signal.SIGCHLD, lambda *_: None)\n",
+    "does not compute": "import os\nif os.environ.get('HOME', '').endswith('/h'):\n    os._exit = None\n",
+}
+
+
+@pytest.fixture
+def image(network: Network) -> dict[str, Any]:
+    """An environment of this test alone."""
+    root = network.folder / "image"
+    shutil.copytree(network.packages, root, symlinks=True)
+    (venv,) = root.glob("home/*/venv")
+    return {"key": "f" * 64, "root": str(root), "python": str(venv / "bin/python")}
+
+
+def package(image: dict[str, Any], name: str, code: str) -> None:
+    (site,) = Path(image["root"]).glob("home/user/venv/lib/python*/site-packages")
+    (site / name).mkdir()
+    (site / name / "__init__.py").write_text(code)
+
+
+@pytest.mark.parametrize(("words", "code"), FLAWS.items(), ids=list(FLAWS))
+def test_import_that_spoils_forks_makes_functions_start_cold_and_is_said_once(
+    network: Network,
+    image: dict[str, Any],
+    words: str,
+    code: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    package(image, "spoiler", code)
+    network.start()
+    learning = PREAMBLE + (
+        "import sys, types\n"
+        "spoiler = types.ModuleType('spoiler')\n"
+        f"spoiler.__file__ = {str(next(Path(image['root']).glob('**/spoiler/__init__.py')))!r}\n"
+        "sys.modules['spoiler'] = spoiler\n"
+        "write('model', 'x')\n"
+    )
+    with caplog.at_level(logging.WARNING):
+        assert network.perform(learning, environment=image)["profile"]["start"] == "zygote"
+        starts = [network.perform(TRIVIAL, environment=image)["profile"]["start"] for _ in range(3)]
+    assert starts == ["cold"] * 3
+    said = [record.getMessage() for record in caplog.records if "start cold" in record.getMessage()]
+    assert len(said) == 1
+    assert words in said[0]
+
+
+@pytest.mark.parametrize("victim", ["zygote", "watcher", "function"])
+def test_killed_processes_of_a_task_cost_one_more_start(network: Network, victim: str) -> None:
+    network.start()
+    code = PREAMBLE + (
+        "import time\n"
+        "print(os.getppid(), flush=True)\n"
+        "if not os.path.exists('/proc/self/never'):\n"
+        "    time.sleep(1.5)\n"
+        "write('model', 'done')\n"
+    )
+    task = network.api.offer(network.lease(code))
+    function = wait_for(lambda: processes_below(network.run_folder / "tasks"))[0]
+    (zygote,) = network.zygote_pids()
+    watcher = _parent(function)
+    os.kill({"zygote": zygote, "watcher": watcher, "function": function}[victim], signal.SIGKILL)
+    result = network.api.result(task)
+    assert result["failure"] is None, network.log(result)
+    assert content(result) == "done"
+    assert "killed from outside" in network.log(result)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_function_that_kills_itself_is_started_twice_and_fails(network: Network) -> None:
+    network.start()
+    result = network.perform("import os\nprint('began', flush=True)\nos.kill(os.getpid(), 9)\n")
+    assert result["failure"] == {"category": "EXECUTION", "reason": "ended by signal 9"}
+    assert network.log(result).count("began") == 2
+
+
+def test_zygote_ends_when_its_image_goes(network: Network, image: dict[str, Any]) -> None:
+    network.start()
+    assert network.perform(TRIVIAL, environment=image)["profile"]["start"] == "zygote"
+    (pid,) = network.zygote_pids()
+    shutil.rmtree(image["root"])
+    wait_for(lambda: not is_alive(pid), 10)
+
+
+def test_zygotes_over_the_memory_cap_make_room(network: Network) -> None:
+    network.start(zygotes_memory_bytes=1)
+    network.perform(TRIVIAL)
+    (first,) = network.zygote_pids()
+    other = {"env": {"PATH": "/home/user/venv/bin:/usr/bin:/bin", "OTHER": "1"}}
+    assert network.perform(TRIVIAL, environment=other)["profile"]["start"] == "zygote"
+    wait_for(lambda: not is_alive(first), 10)
+    assert len([pid for pid in network.zygote_pids() if is_alive(pid)]) == 1
+
+
+def test_zygote_holds_libraries_and_no_data(network: Network, image: dict[str, Any]) -> None:
+    """Neither the code nor the inputs nor the environment of a function are in the next one's process."""
+    network.start()
+    secret = "a-secret-of-the-first-task"
+    first = PREAMBLE + (
+        f"import heavy\nheavy.kept = {secret!r}\nos.environ['KEPT'] = {secret!r}\n"
+        "sys.path.append('/kept')\nwrite('model', 'x')\n"
+    )
+    network.perform(first, environment=image, inputs=[network.model(secret.encode())])
+    second = PREAMBLE + (
+        "import gc, heavy\n"
+        "held = [o for o in gc.get_objects() if isinstance(o, dict) and 'kept' in o and o is not globals()]\n"
+        "write('model', json.dumps([len(held), hasattr(heavy, 'kept'), os.environ.get('KEPT'),"
+        " '/kept' in sys.path, 'function' in sys.modules]))\n"
+    )
+    result = network.perform(second, environment=image)
+    assert result["profile"]["start"] == "zygote"
+    assert json.loads(content(result)) == [0, False, None, False, False]
