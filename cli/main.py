@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from cli.access.commands import add_to as add_access_commands
+from cli.compute import add_to as add_compute_commands
+from cli.doctor import add_to as add_doctor
 from cli.isolated import app as isolated
 from cli.orchestrator import app as ledger
 
@@ -17,7 +19,9 @@ app = typer.Typer(
 )
 app.add_typer(ledger, name="orchestrator")
 app.add_typer(isolated)
+add_doctor(app)
 add_access_commands(app)
+add_compute_commands(app)
 State = Annotated[
     Path, typer.Option("--state", help="Folder of the network.", envvar="SUBSTRA_RAY_STATE")
 ]

@@ -20,6 +20,7 @@ from backend.engine.compute.line import Line
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.wakeups import Wakeups
+from backend.engine.waiting.routes import router as waiting
 from backend.kit.errors import Invalid, Overloaded, Unauthenticated
 from backend.node import Node
 
@@ -137,10 +138,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await present.close()
 
 
-router = APIRouter(prefix="/runner", tags=["runner"], include_in_schema=False, lifespan=_lifespan)
+runner = APIRouter(prefix="/runner", tags=["runner"], include_in_schema=False)
 
 
-@router.post("/exchange/")
+@runner.post("/exchange/")
 async def exchange(request: Request) -> Response:
     """Give the last result, take the next lease; waits at most `wait_s` for one."""
     here = gate(request.app)
@@ -174,7 +175,7 @@ async def _given(here: RunnerGate, asked: ExchangeIn) -> bool:
     return entry is not None
 
 
-@router.post("/heartbeat/")
+@runner.post("/heartbeat/")
 async def heartbeat(request: Request) -> Response:
     """Extend leases; says which are lost and which tasks have to stop."""
     here = gate(request.app)
@@ -212,3 +213,9 @@ async def _body(request: Request, shape: type[Body]) -> Body:
         raise Invalid(fields) from None
     except (ValueError, RecursionError, asyncio.IncompleteReadError):
         raise Invalid({"detail": "The body is not JSON."}) from None
+
+
+router = APIRouter(lifespan=_lifespan)
+"""All routes of the engine."""
+router.include_router(runner)
+router.include_router(waiting)

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from backend.app import create_app
 from backend.kit.database import Database
-from tests.integration.backend.engine.world import World
+from backend.node import Node
+from backend.settings import UserSettings
+from tests.integration.backend.conftest import PASSWORD, serving
+from tests.integration.backend.engine.world import CHANNEL, World
 from tests.integration.conftest import new_database
 
 
@@ -31,3 +36,24 @@ def world(database: Database, ledger_url: str, tmp_path: Path) -> Iterator[World
     world.start()
     yield world
     world.stop()
+
+
+@pytest.fixture
+def api(world: World) -> Iterator[httpx.Client]:
+    """The world's organization over HTTP, as its user of mychannel (an administrator)."""
+    user = UserSettings(username="org-1", password=PASSWORD, channel=CHANNEL)
+    settings = world.settings.model_copy(
+        update={"DATABASE_URL": world.database.url, "USERS": [user], "SUBPATH": "org-1"}
+    )
+    node = Node.build(settings)
+    try:
+        with serving(create_app(settings, node)) as client:
+            client.base_url = httpx.URL(f"{client.base_url}/org-1".replace("//org-1", "/org-1"))
+            client.headers["Accept"] = "application/json;version=0.0"
+            answer = client.post(
+                "/api-token-auth/", data={"username": "org-1", "password": PASSWORD}
+            )
+            client.headers["Authorization"] = f"Token {answer.json()['token']}"
+            yield client
+    finally:
+        node.close()
