@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.failure_reports.tables import FailureReport, LogFile
 from backend.assets.functions.tables import Function
 from backend.assets.tasks.tables import ComputeTask
@@ -41,7 +42,7 @@ def log_of_task(connection: Session | Connection, channel: str, task: UUID) -> L
         tasks.logs_owner,
         tasks.logs_permission_public,
         tasks.logs_permission_authorized_ids,
-    ).where(tasks.key == task, tasks.channel == channel)
+    ).where(tasks.key == task, visible(tasks, channel))
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
@@ -61,7 +62,7 @@ def log_of_asset(connection: Session | Connection, channel: str, asset: UUID) ->
     """The log that a report about a task or function names; None when no report has one."""
     query = select(
         reports.asset_type, reports.owner, reports.logs_address, reports.logs_checksum
-    ).where(reports.asset_key == asset, reports.channel == channel)
+    ).where(reports.asset_key == asset, visible(reports, channel))
     report: Row[Any] | None = connection.execute(query).one_or_none()
     if report is None or report.logs_address is None:
         return None
@@ -81,7 +82,7 @@ def _of_function(
 ) -> Log | None:
     query = select(
         functions.permissions_process_public, functions.permissions_process_authorized_ids
-    ).where(functions.key == function, functions.channel == channel)
+    ).where(functions.key == function, visible(functions, channel))
     row = connection.execute(query).one_or_none()
     if row is None:
         return None

@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.compute_plans.tables import ComputePlan
 from backend.assets.data_managers.tables import DataManager
 from backend.kit.columns import core
@@ -54,7 +55,7 @@ def news_of(channel: str, parameters: Parameters) -> Select[Any]:
     Raises:
         Invalid: a bound is no moment (400).
     """
-    of_plans = plans.channel == channel
+    of_plans = visible(plans, channel)
     parts = [_ends([of_plans, *_within(parameters, plans.end_date)])]
     if parameters.get("important_news_only") != "true":
         created, started = literal("STATUS_CREATED"), literal("STATUS_DOING")
@@ -66,7 +67,7 @@ def news_of(channel: str, parameters: Parameters) -> Select[Any]:
                 of_plans, plans.start_date.is_not(None), *_within(parameters, plans.start_date)
             ),
             _items(managers, DATA_MANAGER, CREATED, managers.creation_date, created).where(
-                managers.channel == channel, *_within(parameters, managers.creation_date)
+                visible(managers, channel), *_within(parameters, managers.creation_date)
             ),
         ]
     return select(union_all(*parts).subquery("news"))

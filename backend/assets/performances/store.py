@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, Integer, Row, Select, Text, case, cast, select
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.compute_plans import store as plan_store
 from backend.assets.compute_plans.states import PlanStatus
 from backend.assets.compute_plans.tables import ComputePlan
@@ -51,7 +52,7 @@ def of_plan(
             ROUND.label("round_idx"),
         )
         .join_from(core(Performance), core(ComputeTask), tasks.key == performances.compute_task_key)
-        .where(performances.compute_plan_key == plan, performances.channel == channel)
+        .where(performances.compute_plan_key == plan, visible(performances, channel))
     )
     fields = {
         f"{_OF_TASK}rank": tasks["rank"],
@@ -86,7 +87,7 @@ def by_output(
     """The wire forms of the performances of (task, output identifier) pairs, by `<task>|<identifier>`."""
     wanted = set(outputs)
     query = select(core(Performance)).where(
-        performances.channel == channel,
+        visible(performances, channel),
         performances.compute_task_key.in_({task for task, _ in wanted}),
     )
     return {
@@ -120,7 +121,7 @@ def _listed(channel: str) -> Select[Any]:
         )
         .join_from(core(Performance), core(ComputeTask), tasks.key == performances.compute_task_key)
         .join(core(ComputePlan), plans.key == performances.compute_plan_key)
-        .where(performances.channel == channel)
+        .where(visible(performances, channel))
     )
 
 

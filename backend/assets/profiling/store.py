@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.functions.tables import Function, FunctionProfilingStep
 from backend.assets.profiling.tables import ProfilingStep, TaskProfiling
 from backend.assets.tasks.tables import ComputeTask
@@ -30,7 +31,7 @@ def profilings_of(channel: str) -> Select[Any]:
     return (
         select(profilings.compute_task_key, profilings.creation_date, tasks.end_date)
         .join_from(core(TaskProfiling), core(ComputeTask), tasks.key == profilings.compute_task_key)
-        .where(profilings.channel == channel)
+        .where(visible(profilings, channel))
     )
 
 
@@ -74,7 +75,7 @@ def wire(row: Row[Any], rundown: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def of_function(connection: Session | Connection, channel: str, key: UUID) -> dict[str, Any] | None:
     """A function's profiling as clients see it; None when the channel has no such function."""
-    known = select(functions.key).where(functions.key == key, functions.channel == channel)
+    known = select(functions.key).where(functions.key == key, visible(functions, channel))
     if connection.execute(known).one_or_none() is None:
         return None
     query = (

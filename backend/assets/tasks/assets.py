@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, String, cast, literal, select, union_all
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.data_managers import store as data_managers
 from backend.assets.data_samples import store as data_samples
 from backend.assets.functions.tables import FunctionInput
@@ -42,7 +43,7 @@ def _inputs_of(channel: str, task: UUID) -> Select[Any]:
             (declared.function_key == tasks.function_key)
             & (declared.identifier == inputs.identifier),
         )
-        .where(inputs.task_key == task, inputs.channel == channel, inputs.asset_key.is_not(None))
+        .where(inputs.task_key == task, visible(inputs, channel), inputs.asset_key.is_not(None))
     )
     of_parents = (
         select(
@@ -58,7 +59,7 @@ def _inputs_of(channel: str, task: UUID) -> Select[Any]:
             (outputs.task_key == inputs.parent_task_key)
             & (outputs.identifier == inputs.parent_task_output_identifier),
         )
-        .where(inputs.task_key == task, inputs.channel == channel)
+        .where(inputs.task_key == task, visible(inputs, channel))
     )
     return select(union_all(own, of_parents).subquery("assets"))
 
@@ -72,7 +73,7 @@ def _outputs_of(channel: str, task: UUID) -> Select[Any]:
             outputs.position,
             literal(0).label("output_position"),
         )
-        .where(outputs.task_key == task, outputs.channel == channel)
+        .where(outputs.task_key == task, visible(outputs, channel))
         .subquery("assets")
     )
     return select(assets)

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, Row, Select, Text, cast, func, select
 from sqlalchemy import literal_column as raw
 
+from backend.access.visibility import visible
 from backend.assets.functions.tables import Function, FunctionInput, FunctionOutput
 from backend.assets.tasks.tables import ComputeTask
 from backend.kit.columns import core
@@ -28,7 +29,7 @@ def tasks_of_plan(
             tasks.function_key,
             tasks.inputs,
         )
-        .where(tasks.compute_plan_key == plan, tasks.channel == channel)
+        .where(tasks.compute_plan_key == plan, visible(tasks, channel))
         .order_by(tasks["rank"], tasks.key)
         .limit(limit)
     )
