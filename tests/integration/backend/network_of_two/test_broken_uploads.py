@@ -73,7 +73,7 @@ def test_connection_cut_in_the_middle(network: Network, path: str) -> None:
     with _sending(network.one, path) as sender:
         sender.sendall(bytes(3_000_000))
         eventually(partial(_grows, network.one, before[0]))
-    eventually(lambda: held(network.one) == before)
+    assert eventually(lambda: held(network.one) == before)
 
 
 def _grows(organization: Organization, before: set[str]) -> bool:
@@ -153,38 +153,47 @@ def test_refusal_of_the_database(network: Network, posts: dict[str, Post], table
     assert posts[table](network.one).status_code == 201
 
 
+def _refuse(*_: object) -> None:
+    raise LedgerError(grpc.StatusCode.INVALID_ARGUMENT, "OE0101: no")
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_refusal_of_the_ledger(
     network: Network, posts: dict[str, Post], table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise LedgerError(grpc.StatusCode.INVALID_ARGUMENT, "OE0101: no")
-
     for call in ("register_function", "register_data_manager", "register_data_samples"):
-        monkeypatch.setattr(ChannelLedger, call, refuse)
+        monkeypatch.setattr(ChannelLedger, call, _refuse)
     before = held(network.one)
     answer = posts[table](network.one)
     assert (answer.status_code, answer.json()) == (400, {"detail": "OE0101: no"})
     assert held(network.one) == before
 
 
+class _FullAfterOne:
+    """In place of FilesystemStorage._place: there is space for one file more."""
+
+    def __init__(self) -> None:
+        self.placed: list[Path] = []
+        self._place = FilesystemStorage._place
+
+    def __call__(self, storage: FilesystemStorage, source: Path, target: Path) -> None:
+        if self.placed:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.placed.append(target)
+        self._place(storage, source, target)
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_full_disk_between_two_files(
     network: Network, posts: dict[str, Post], table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    placed: list[Path] = []
-    place = FilesystemStorage._place
-
-    def full(storage: FilesystemStorage, source: Path, target: Path) -> None:
-        if placed:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        placed.append(target)
-        place(storage, source, target)
-
-    monkeypatch.setattr(FilesystemStorage, "_place", full)
+    full = _FullAfterOne()
+    monkeypatch.setattr(
+        FilesystemStorage, "_place", lambda self, source, target: full(self, source, target)
+    )
     before = held(network.one)
     answer = posts[table](network.one)
     assert answer.status_code == 507
     assert answer.json() == {"detail": "No space left to store this file"}
-    assert len(placed) == 1
+    assert len(full.placed) == 1
     assert held(network.one) == before
