@@ -8,6 +8,7 @@ import typer
 from cli.access.commands import add_to as add_access_commands
 from cli.compute import add_to as add_compute_commands
 from cli.doctor import add_to as add_doctor
+from cli.doctor import add_to as add_doctor
 from cli.isolated import app as isolated
 from cli.orchestrator import app as ledger
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(ledger, name="orchestrator")
 app.add_typer(isolated)
+add_doctor(app)
 add_doctor(app)
 add_access_commands(app)
 add_compute_commands(app)
