@@ -95,7 +95,7 @@ class ControlPlane:
     def stop(self, *, runners: bool = True) -> None:
         """End the loops, give their leases back, and stop the runners unless they are to live on."""
         self._stop.set()
-        for signal in ("new", "ready", "build", "chore", "outbox"):
+        for signal in ("new", "ready", "build", "cancel", "chore", "outbox"):
             self._wakeups.signal(signal).fire()
         if self._watcher is not None:
             self._watcher.join(10)
@@ -171,8 +171,11 @@ class ControlPlane:
                 store=store,
             )
             known = lambda digest: _has(store, digest)  # noqa: E731
-            builds = Builds(settings, database, storage, ledger, builder, known)
-            loops.append(self._loop("builder", builds.turn, "build", 1.0))
+            canceled = self._wakeups.signal("cancel")
+            builds = Builds(settings, database, storage, ledger, builder, known, canceled)
+            for number in range(max(1, settings.BUILDER_CONCURRENCY)):
+                name = f"builder:{number}" if number else "builder"
+                loops.append(self._loop(name, builds.turn, "build", 1.0))
         bridges = [self._bridge(channel, self._preparation) for channel in settings.CHANNELS]
         keeper = Threaded("keeper", self._keeper.run, time.monotonic, lambda: False)
         return [keeper, *bridges, *loops]

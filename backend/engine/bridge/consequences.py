@@ -85,7 +85,9 @@ def follow(session: Session, applied: Applied, me: str, channel: str, offers: Of
     ]
     if ours:
         _run(session, _CLOSE, keys=ours)
+        topics.add("cancel")
     if applied.plans_canceled:
+        topics.add("cancel")
         _run(session, _STOP, plans=applied.plans_canceled)
     ended = [*applied.plans_canceled, *applied.plans_failed]
     if ended:  # what was ready is looked at again, and canceled

@@ -93,8 +93,10 @@ class Chores:
             self._delete(work)
 
     def _cancel(self, work: Claimed) -> None:
-        """The ledger does not cascade (rule 6): our own tasks one by one, then functions nobody needs."""
+        """The ledger does not cascade (rule 6): functions that nobody needs, then our own tasks one by one."""
         ledger = self._ledger(work.channel)
+        for function in self._keys(_UNBUILT, plan=work.key, me=self._me):
+            cancel_unneeded(self._database, ledger, function)
         final = names(FINAL)
         for task in self._keys(_OPEN_TASKS, plan=work.key, me=self._me, final=final):
             try:
@@ -104,8 +106,6 @@ class Chores:
             except LedgerError as error:
                 if error.illegal_transition is None:
                     raise
-        for function in self._keys(_UNBUILT, plan=work.key, me=self._me):
-            cancel_unneeded(self._database, ledger, function)
 
     def _disable(self, work: Claimed) -> None:
         """A refusal means that a child was added meanwhile: its end brings this chore again."""

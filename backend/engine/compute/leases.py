@@ -13,7 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.engine.compute.queue import HEARTBEAT_S, LEASE_S, Claimed, WorkQueue
+from backend.engine.compute.wakeups import Signal
 from backend.kit.database import Database
+from backend.ports.ledger.errors import LedgerError
 
 log = structlog.get_logger()
 
@@ -77,18 +79,34 @@ def _started(pid: int) -> str:
 
 
 @contextmanager
-def heartbeat(database: Database, work: Claimed) -> Iterator[Callable[[], bool]]:
-    """Keep a lease of ring 1 alive while the block runs; yields a function that tells whether it is lost."""
+def heartbeat(
+    database: Database,
+    work: Claimed,
+    *,
+    over: Callable[[], bool] = lambda: False,
+    signal: Signal | None = None,
+) -> Iterator[Callable[[], bool]]:
+    """Keep a lease of ring 1 alive while the block runs; yields a function that tells whether to stop.
+
+    That is when the lease is lost, or when `over` said so: it is asked at every beat, and at once when `signal`
+    is fired.
+    """
     stop, lost = threading.Event(), threading.Event()
+    wake = signal or Signal()
 
     def beat() -> None:
-        while not stop.wait(HEARTBEAT_S):
+        seen = wake.value
+        while not lost.is_set():
+            wake.wait(seen, HEARTBEAT_S)
+            seen = wake.value
+            if stop.is_set():
+                return
             try:
                 with database.transaction(durable=False) as session:
-                    if not WorkQueue(session).extend(work):
-                        lost.set()
-                        return
-            except SQLAlchemyError as error:
+                    kept = WorkQueue(session).extend(work)
+                if not kept or over():
+                    lost.set()
+            except (SQLAlchemyError, LedgerError) as error:
                 log.warning(
                     "heartbeat_failed", work=str(work.key), error=str(error).splitlines()[0]
                 )
@@ -99,4 +117,5 @@ def heartbeat(database: Database, work: Claimed) -> Iterator[Callable[[], bool]]
         yield lost.is_set
     finally:
         stop.set()
+        wake.fire()
         thread.join(5)

@@ -28,6 +28,8 @@ from backend.settings import Settings
 
 log = structlog.get_logger()
 SHORT_LIFE_S = 5.0
+RUNNER_HEARTBEAT_S = 0.5
+"""Between a heartbeat's answer, which may take a while, and the next one: how late a cancel may be heard."""
 MOST_PAUSE_S = 30.0
 
 
@@ -164,6 +166,7 @@ class RunnerPool:
             "run_folder": str(self._settings.RUN_FOLDER),
             "outbox": str(self._settings.MEDIA_ROOT / "outbox"),
             "organization": self._settings.NAME,
+            "heartbeat_s": RUNNER_HEARTBEAT_S,
             "cpus": max(1, (os.cpu_count() or 1) // max(1, self._settings.WORKERS)),
             **runner_options(self._settings),
         }

@@ -30,6 +30,8 @@ LONGEST_S = 20.0
 MOST_BODY = 8 * 1024 * 1024
 DRAIN_S = 2.0
 """How long an ending process waits for reports on their way; others are resumed from the outbox."""
+HOLD_S = 1.5
+"""How long a heartbeat's answer waits for a cancel; with the pause between two, a beat every `HEARTBEAT_S`."""
 THREADS = 4
 """Threads of this process that serve runners; the database pool is shared with all other routes."""
 
@@ -62,6 +64,7 @@ class RunnerGate:
         self.service = RunnerService(node.settings, node.database, node.ledger.on, reporter)
         self.wakeups = Wakeups(node.database)
         self.line = Line(self.wakeups.signal("ready"))
+        self.draining = False
         self._begun: dict[UUID, asyncio.Task[None]] = {}
         self._limiter = CapacityLimiter(THREADS)
         self.wakeups.listen()
@@ -113,7 +116,9 @@ class RunnerGate:
 
     def drain(self) -> None:
         """End the long polls: their runners ask the next process."""
+        self.draining = True
         self.line.close()
+        self.wakeups.signal("cancel").fire()
 
     async def close(self) -> None:
         self.drain()
@@ -177,12 +182,24 @@ async def _given(here: RunnerGate, asked: ExchangeIn) -> bool:
 
 @runner.post("/heartbeat/")
 async def heartbeat(request: Request) -> Response:
-    """Extend leases; says which are lost and which tasks have to stop."""
+    """Extend leases; says which are lost and which tasks have to stop.
+
+    The answer waits a moment for a cancel, so that a function is stopped as soon as it comes.
+    """
     here = gate(request.app)
     asked = await _body(request, HeartbeatIn)
     await here.authenticate(asked.session, _token(request))
     leases = {lease.task: lease.lock_token for lease in asked.leases}
-    beat = await here.run(here.service.beat, asked.session, leases)
+    canceled = here.wakeups.signal("cancel")
+    until = time.monotonic() + HOLD_S
+    while True:
+        seen = canceled.value
+        beat = await here.run(here.service.beat, asked.session, leases)
+        left = until - time.monotonic()
+        if beat.lost or beat.canceled or here.draining or not leases or left <= 0:
+            break
+        if not await canceled.wait_async(seen, left):
+            break
     body = orjson.dumps({"lost": beat.lost, "cancel": beat.canceled})
     return Response(body, media_type="application/json")
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -22,8 +23,10 @@ from backend.engine.compute.leases import heartbeat
 from backend.engine.compute.queue import ATTEMPTS, Claimed, WorkQueue
 from backend.engine.compute.results import AcceptedLog
 from backend.engine.compute.tables import Kind
+from backend.engine.compute.wakeups import Signal
 from backend.engine.images.builds_store import BuildsStore, Source
 from backend.engine.images.embedded import BuildFailed, BuiltImage
+from backend.engine.images.processes import BuildStopped
 from backend.kit.database import Database
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
@@ -39,8 +42,8 @@ READY = "FUNCTION_STATUS_READY"
 class ImageBuilder(Protocol):
     """Builds an archive into the image store; the log file has the whole story, also of a failure."""
 
-    def build(self, archive: Path, log_path: Path) -> BuiltImage:
-        """Raises BuildFailed: the user's Dockerfile, or the time limit."""
+    def build(self, archive: Path, log_path: Path, stopped: Callable[[], bool]) -> BuiltImage:
+        """Raises BuildFailed: the user's Dockerfile, or the time limit. BuildStopped: `stopped` said so."""
         ...
 
 
@@ -55,13 +58,16 @@ class Builds:
         ledger: Callable[[str], ChannelLedger],
         builder: ImageBuilder,
         known: Callable[[str], bool],
+        canceled: Signal,
     ) -> None:
+        """`canceled` is fired when plans are canceled: running builds look whether they are still wanted."""
         self._settings = settings
         self._database = database
         self._storage = storage
         self._ledger = ledger
         self._builder = builder
         self._known = known
+        self._canceled = canceled
         self._holder = uuid4()
 
     def turn(self) -> bool:
@@ -70,9 +76,12 @@ class Builds:
             work = WorkQueue(session).claim((Kind.BUILD,), self._holder)
         if work is None:
             return False
+        unneeded = partial(self._unneeded, work)
         try:
-            with heartbeat(self._database, work):
-                self._build(work)
+            with heartbeat(self._database, work, over=unneeded, signal=self._canceled) as stopped:
+                self._build(work, stopped)
+        except BuildStopped:
+            log.info("build_stopped", function=str(work.key))
         except Exception as error:
             self._again(work, error)
             return True
@@ -80,7 +89,11 @@ class Builds:
             WorkQueue(session).settle(work)
         return True
 
-    def _build(self, work: Claimed) -> None:
+    def _unneeded(self, work: Claimed) -> bool:
+        """Cancel the function when only ended plans use it; True when that ends its build."""
+        return cancel_unneeded(self._database, self._ledger(work.channel), work.key)
+
+    def _build(self, work: Claimed, stopped: Callable[[], bool]) -> None:
         ledger, key = self._ledger(work.channel), str(work.key)
         status = function_pb2.FunctionStatus.Name(ledger.function(key).status)
         if status not in ("FUNCTION_STATUS_WAITING", BUILDING):
@@ -96,13 +109,15 @@ class Builds:
             raise OSError("the function's row is not there yet")
         with self._log_path(work) as log_path:
             try:
-                digest, seconds = self._image(work, source, log_path)
+                digest, seconds = self._image(work, source, log_path, stopped)
             except BuildFailed as failure:
                 self._failed(work, ledger, failure)
                 return
         self._save(work, ledger, source, digest, seconds)
 
-    def _image(self, work: Claimed, source: Source, log_path: Path) -> tuple[str, float]:
+    def _image(
+        self, work: Claimed, source: Source, log_path: Path, stopped: Callable[[], bool]
+    ) -> tuple[str, float]:
         """The manifest digest of the function's image, built or known, and how long that took."""
         started = time.monotonic()
         for digest in source.built:
@@ -113,7 +128,7 @@ class Builds:
             archive = self._storage.local_path(source.archive_file)
         except StoredFileMissing:
             raise OSError("the function's archive is missing in our storage") from None
-        digest = self._builder.build(archive, log_path).manifest_digest
+        digest = self._builder.build(archive, log_path, stopped).manifest_digest
         log.info("function_built", function=str(work.key), image=digest)
         return digest, time.monotonic() - started
 

@@ -7,6 +7,7 @@ their last lines share everything before. What was made for a key is made once, 
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -76,7 +77,7 @@ class BuiltImage:
 class EmbeddedBuilder:
     """Builds images of one organization into its store. Thread-safe; builds share only finished layers.
 
-    `run_environment` is the captured proxy, index and certificate variables (rule 42).
+    `run_environment` is the captured proxy, index and certificate variables (rule 42). `timeout_s` 0: no limit.
     """
 
     def __init__(
@@ -98,18 +99,23 @@ class EmbeddedBuilder:
             (self._root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         self._forget_dead_builds()
 
-    def build(self, archive: Path, log_path: Path) -> BuiltImage:
+    def build(
+        self, archive: Path, log_path: Path, stopped: Callable[[], bool] = lambda: False
+    ) -> BuiltImage:
         """Build a function's archive; the log is written to `log_path` as it goes.
+
+        `stopped` is asked again and again whether the image is still wanted.
 
         Raises:
             BuildFailed: the archive or its Dockerfile is to blame.
+            BuildStopped: it was not wanted any more; nothing of the build is left.
             OSError: this machine is (disk full and the like).
         """
         work = self._root / "builds" / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         work.mkdir(mode=0o700)
         with BuildLog(log_path) as log:
             try:
-                manifest = self._build(archive, work, log)
+                manifest = self._build(archive, work, log, stopped)
             except TimeIsUp:
                 reason = f"the build took longer than {self._timeout_s:g} seconds"
             except (DockerfileError, ContextError, BadImage, NoInterpreter, RunFailed) as error:
@@ -122,8 +128,10 @@ class EmbeddedBuilder:
             log.line(f"ERROR: {reason}")
         raise BuildFailed(reason, log_path)
 
-    def _build(self, archive: Path, work: Path, log: BuildLog) -> Manifest:
-        deadline = time.monotonic() + self._timeout_s
+    def _build(
+        self, archive: Path, work: Path, log: BuildLog, stopped: Callable[[], bool]
+    ) -> Manifest:
+        deadline = time.monotonic() + (self._timeout_s or math.inf)
         context = work / "context"
         context.mkdir()
         log.line(_ABOUT)
@@ -136,9 +144,10 @@ class EmbeddedBuilder:
         (work / "tmp").mkdir()
         write_stand_ins(work / "tools", interpreter)
         tree = BuildTree(work, self._store, interpreter, log)
+        processes = Processes(work / "tmp", log, deadline, stopped)
         runner = Runner(
             tree,
-            Processes(work / "tmp", log, deadline),
+            processes,
             interpreter,
             tools=work / "tools",
             uv_cache=self._root / "uv-cache",
@@ -156,6 +165,7 @@ class EmbeddedBuilder:
         )
         build.start(dockerfile)
         for number, step in enumerate(dockerfile.steps, start=2):
+            processes.check()
             log.line(f"Step {number}/{len(dockerfile.steps) + 1} : {step.text}")
             build.take(step)
         manifest = build.manifest(dockerfile)

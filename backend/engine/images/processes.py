@@ -6,23 +6,29 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from backend.engine.images.build_log import BuildLog
+from backend.engine.images.watch import Watch
 
 _CONFINE = Path(__file__).parents[3] / "ray_jobs" / "inner" / "confine.py"
 _REAPER = Path(__file__).parent / "reaper.py"
 _CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 """What our own programs start with: an image's ENV (LD_PRELOAD!) must not reach them before the walls stand."""
+LOOK_S = 0.25
 _LIMITS = {"processes": 4096, "file_bytes": 64 << 30, "core": 0}
 
 
 class TimeIsUp(Exception):
     """The build's time limit passed; every process of it is gone."""
+
+
+class BuildStopped(Exception):
+    """Nobody wants the build any more; every process of it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,15 @@ class Walls:
 
 @dataclass
 class Processes:
-    """Starts the programs of one build. `tmp` is its own scratch folder; `deadline` of time.monotonic()."""
+    """Starts the programs of one build. `tmp` is its own scratch folder; `deadline` of time.monotonic().
+
+    `stopped` is asked several times a second whether to end it.
+    """
 
     tmp: Path
     log: BuildLog
     deadline: float
+    stopped: Callable[[], bool] = lambda: False
     _count: int = field(default=0, init=False)
 
     def run(
@@ -67,7 +77,9 @@ class Processes:
 
         Raises:
             TimeIsUp: the deadline passed.
+            BuildStopped: it is not wanted any more.
         """
+        self.check()
         self._count += 1
         policy = self.tmp.parent / f"policy-{self._count}-{os.urandom(4).hex()}.json"
         policy.write_text(json.dumps({**walls.policy(self.tmp), "environment": dict(environment)}))
@@ -89,16 +101,26 @@ class Processes:
             policy.unlink(missing_ok=True)
         return process.returncode
 
+    def check(self) -> None:
+        """Raises TimeIsUp and BuildStopped as `run`."""
+        if self.stopped():
+            raise BuildStopped
+        if time.monotonic() >= self.deadline:
+            raise TimeIsUp
+
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         output = process.stdout.fileno()
         waiting = select.poll()  # select() ends at descriptor 1023
         waiting.register(output, select.POLLIN)
+        watch = Watch(process.pid, self.tmp)
         while True:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise TimeIsUp
-            if waiting.poll(min(left, 60) * 1000):
+            broken = watch.broken()
+            if broken:
+                self.log.line(f"The command was ended: {broken}.")
+                return
+            self.check()
+            if waiting.poll(1000 * min(self.deadline - time.monotonic(), LOOK_S)):
                 data = os.read(output, 1 << 16)
                 if not data:
                     return

@@ -8,10 +8,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from backend.app import create_app
 from backend.engine.compute.routes import gate
 from backend.engine.compute.sessions import NewSession, SessionStore
+from backend.engine.compute.wakeups import Wakeups
 from backend.node import Node
 from backend.settings import Settings
 from tests.integration.backend.conftest import serving
@@ -85,3 +87,43 @@ def test_the_drain_ends_a_long_poll(
     timer.join()
     assert (answer.status_code, answer.json()) == (200, {"cancel": []})
     assert time.monotonic() - started < 5
+
+
+def test_a_held_heartbeat_tells_a_cancel_at_once(
+    client: httpx.Client, runner: NewSession, node: Node
+) -> None:
+    task, token = str(uuid4()), "a" * 32
+    execute = (
+        "INSERT INTO work (kind, key, channel, priority, state, attempts, canceled, lock_token, session) "
+        "VALUES ('task', :task, 'mychannel', 0, 'leased', 1, false, :token, :session)"
+    )
+    with node.database.transaction() as session:
+        session.connection().execute(
+            text(execute), {"task": task, "token": token, "session": runner.id}
+        )
+    canceled: list[float] = []
+
+    def cancel() -> None:
+        with node.database.transaction() as session:
+            session.connection().execute(text("UPDATE work SET canceled = true"))
+        canceled.append(time.monotonic())
+        elsewhere = Wakeups(node.database)
+        elsewhere.wake({"cancel"})
+        elsewhere.close()
+
+    timer = threading.Timer(0.4, cancel)
+    timer.start()
+    leases = [{"task": task, "lock_token": token}]
+    answer = client.post(HEARTBEAT, json={"session": str(runner.id), "leases": leases})
+    ended = time.monotonic()
+    timer.join()
+    assert answer.json() == {"lost": [], "cancel": [task]}
+    assert ended - canceled[0] < 1
+
+
+def test_a_heartbeat_without_a_cancel_is_answered_before_the_next_is_due(
+    client: httpx.Client, runner: NewSession
+) -> None:
+    began = time.monotonic()
+    client.post(HEARTBEAT, json={"session": str(runner.id), "leases": []})
+    assert time.monotonic() - began < 1
