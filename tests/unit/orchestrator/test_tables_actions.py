@@ -172,7 +172,7 @@ def test_tasks_follow_their_function_unless_they_have_ended(
     channel.build(function, action)
     expected = before if ended is not None else FOLLOWS[action][task]  # type: ignore[index]
     assert channel.known.tasks[key].status == expected
-    moved = [] if ended is not None else [f"COMPUTE_TASK UPDATED {Status.Name(expected)[7:]} slim"]  # type: ignore[arg-type]
+    moved = [] if ended is not None else [f"COMPUTE_TASK UPDATED {Status.Name(expected)[7:]} slim"]
     assert channel.told() == ["FUNCTION UPDATED", *moved]
 
 
