@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from backend.schema import operations_accounts, operations_assets, operations_results
 from backend.schema.operation import Operation
-from backend.schema.parts import BYTES, KEY, Schema, example, ref, text
+from backend.schema.parts import BYTES, COUNT, KEY, Schema, example, ref, text
 from backend.schema.shapes import SHAPES, TASK_STEPS
 
 OPERATIONS = (
@@ -112,7 +112,7 @@ def _operation(operation: Operation, route: Route) -> dict[str, Any]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    schemas = {"key": KEY, "username": text("alice"), "step": text(TASK_STEPS[0])}
+    schemas = {"key": KEY, "username": text("alice"), "step": text(TASK_STEPS[0]), "pk": COUNT}
     return [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in schemas.items()

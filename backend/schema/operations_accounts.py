@@ -25,6 +25,7 @@ HTML = "text/html; charset=utf-8"
 OPERATIONS = (
     Operation("GET", "/info/", "anyone", ref("Info")),
     Operation("GET", "/organization/", "user", array(ref("Organization"))),
+    Operation("GET", "/organization/{pk}/", "user", ref("Organization")),
     Operation("GET", "/liveness", "anyone", "text/plain; charset=utf-8"),
     Operation("GET", "/readiness", "anyone", "text/plain; charset=utf-8"),
     Operation(
@@ -64,7 +65,6 @@ OPERATIONS = (
         "/api-token/",
         "user",
         ref("Token"),
-        201,
         body={JSON: record(("note",), expires_at=MOMENT, note=nullable(TEXT, "for the CI"))},
     ),
     Operation("GET", "/active-api-tokens/", "user", ref("ActiveTokens")),

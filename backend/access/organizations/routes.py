@@ -32,6 +32,12 @@ def members(caller: CurrentCaller, service: Organizations) -> JsonAnswer:
     return JsonAnswer(service.members(caller.channel))
 
 
+@router.get("/organization/{pk}/")
+def member(caller: CurrentCaller, service: Organizations, pk: int) -> JsonAnswer:
+    """One of them, by a number of this server's own."""
+    return JsonAnswer(service.member(caller.channel, pk))
+
+
 @router.get("/liveness")
 def liveness(service: Organizations) -> PlainTextResponse:
     """Whether this process can do its work."""

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from backend.access.account import Account
 from backend.access.organizations.tables import Organization
 from backend.kit.columns import core
-from backend.kit.errors import ApiError, BadRequest
+from backend.kit.errors import ApiError, BadRequest, NotFound
 from backend.node import Node
 from backend.ports.ledger.errors import LedgerError
 
@@ -27,19 +27,30 @@ class OrganizationService:
 
     def members(self, channel: str) -> list[dict[str, Any]]:
         """The organizations of a channel, by id."""
-        return [
-            {
-                "id": row.organization_id,
-                "address": row.address,
-                "creation_date": row.creation_date,
-                "is_current": row.organization_id == self._node.own,
-            }
-            for row in self._rows(channel)
-        ]
+        return [self._wire(row) for row in self._rows(channel)]
+
+    def member(self, channel: str, number: int) -> dict[str, Any]:
+        """One organization by the number of its row.
+
+        Raises:
+            NotFound: the channel has no such row (404).
+        """
+        for row in self._rows(channel):
+            if row.id == number:
+                return self._wire(row)
+        raise NotFound.of("ChannelOrganization")
+
+    def _wire(self, row: Any) -> dict[str, Any]:
+        return {
+            "id": row.organization_id,
+            "address": row.address,
+            "creation_date": row.creation_date,
+            "is_current": row.organization_id == self._node.own,
+        }
 
     def _rows(self, channel: str) -> Sequence[Any]:
         columns = _ORGANIZATIONS.c
-        query = select(columns.organization_id, columns.address, columns.creation_date)
+        query = select(columns.id, columns.organization_id, columns.address, columns.creation_date)
         query = query.where(columns.channel == channel).order_by(columns.organization_id)
         with self._node.database.reading() as connection:
             return connection.execute(query).all()

@@ -33,10 +33,10 @@ def log_in(fields: Fields, request: Request, service: Tokens) -> JsonAnswer:
     return JsonAnswer(service.log_in(fields, client_address(request)))
 
 
-@router.post("/api-token/", status_code=201)
+@router.post("/api-token/")
 def create_token(account: CurrentAccount, fields: Fields, service: Tokens) -> JsonAnswer:
     """Make a token with a chosen expiry."""
-    return JsonAnswer(service.create(account, fields), status_code=201)
+    return JsonAnswer(service.create(account, fields))
 
 
 @router.get("/active-api-tokens/")

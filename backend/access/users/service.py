@@ -76,6 +76,7 @@ class UserService:
         role = role_of(fields, None)
         with self._node.database.transaction() as session:
             store = UserStore(session)
+            self._find(store, username)
             if role is not None:
                 store.set_role(self._caller.channel, username, role)
             return wire(self._find(store, username))

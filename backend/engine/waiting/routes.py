@@ -18,7 +18,7 @@ Key = Annotated[UUID, Depends(checked_key)]
 
 @router.get("/task/{key}/queue/")
 def show_task_in_queue(
-    key: Key, request: Request, node: SessionNode, caller: FileCaller
+    caller: FileCaller, node: SessionNode, request: Request, key: Key
 ) -> Response:
     """The task's place and why it waits, told by the organization that works on it."""
     waiting = Waiting(node, caller)

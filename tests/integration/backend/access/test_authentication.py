@@ -26,6 +26,26 @@ def test_token_opens_the_door(user: Client) -> None:
     assert user.get("/org-1/organization/").json() == []
 
 
+def test_one_organization_is_shown_by_its_number(user: Client, node: Node) -> None:
+    with node.database.transaction() as session:
+        query = """INSERT INTO organization (channel, organization_id, address, creation_date)
+            VALUES (:channel, 'MyOrg1MSP', 'http://one.test', '2026-01-01') RETURNING id"""
+        numbers = [
+            session.connection().execute(text(query), {"channel": channel}).scalar_one()
+            for channel in ("mychannel", "yourchannel")
+        ]
+    shown = user.get(f"/org-1/organization/{numbers[0]}/")
+    assert shown.json() == {
+        "id": "MyOrg1MSP",
+        "address": "http://one.test",
+        "creation_date": "2026-01-01T00:00:00Z",
+        "is_current": True,
+    }
+    assert user.get("/org-1/organization/").json() == [shown.json()]
+    assert user.get(f"/org-1/organization/{numbers[1]}/").status_code == 404
+    assert user.delete(f"/org-1/organization/{numbers[0]}/").status_code == 405
+
+
 @pytest.mark.parametrize(
     ("authorization", "detail"),
     [
@@ -94,7 +114,7 @@ def test_log_in_names_missing_fields_and_other_media_types(client: Client) -> No
 
 def test_tokens_are_listed_and_removed(client: Client, user: Client) -> None:
     made = user.post("/org-1/api-token/", json={"expires_at": "2031-05-01", "note": None})
-    assert made.status_code == 201
+    assert made.status_code == 200
     assert made.json()["expires_at"] == "2031-05-01T00:00:00Z"
     listed = user.get("/org-1/active-api-tokens/").json()
     assert [token["id"] for token in listed["tokens"]] == [made.json()["id"]]

@@ -278,4 +278,7 @@ def path_of(path: str, state: str) -> str:
     family = "task" if family in ("logs", "task_profiling") else family
     named = {"unknown": key("nobody"), "malformed": "x"}
     found = named.get(state) or key(asset(family, state))
-    return path.replace("{key}", found).replace("{username}", state).replace("{step}", "step")
+    number = "x" if state == "malformed" else str(2**70)
+    for name, value in (("key", found), ("username", state), ("step", "step"), ("pk", number)):
+        path = path.replace(f"{{{name}}}", value)
+    return path
