@@ -8,7 +8,6 @@ import typer
 from cli.access.commands import add_to as add_access_commands
 from cli.compute import add_to as add_compute_commands
 from cli.doctor import add_to as add_doctor
-from cli.doctor import add_to as add_doctor
 from cli.isolated import app as isolated
 from cli.orchestrator import app as ledger
 
@@ -20,7 +19,6 @@ app = typer.Typer(
 )
 app.add_typer(ledger, name="orchestrator")
 app.add_typer(isolated)
-add_doctor(app)
 add_doctor(app)
 add_access_commands(app)
 add_compute_commands(app)
@@ -51,11 +49,23 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and end all on Ctrl-C.")
     ] = False,
+    frontend: Annotated[
+        Path | None,
+        typer.Option("--frontend", help="Folder of a built front end, served beside the API."),
+    ] = None,
 ) -> None:
     """Start the network, or continue it, and return when everything answers."""
     from cli.network import up as run
 
-    run(state, orgs=orgs, port=port, workers=workers, plain=plain, foreground=foreground)
+    run(
+        state,
+        orgs=orgs,
+        port=port,
+        workers=workers,
+        plain=plain,
+        foreground=foreground,
+        frontend=frontend,
+    )
 
 
 @app.command()

@@ -51,12 +51,18 @@ def up(
     workers: int | None,
     plain: bool | None,
     foreground: bool,
+    frontend: Path | None = None,
 ) -> None:
     layout = Layout.at(state)
     began = time.monotonic()
     with _clear_messages():
         outcome, made = control.prepare(
-            layout, organizations=orgs, port=port, workers=workers, plain=plain
+            layout,
+            organizations=orgs,
+            port=port,
+            workers=workers,
+            plain=plain,
+            frontend=frontend,
         )
         if outcome == "running":
             console.print(f"The network in {layout.state} is running already.")
@@ -111,6 +117,9 @@ def _show(layout: Layout, state: State) -> None:
     for row in network["organizations"]:
         table.add_row(row["name"], row["url"], row["username"], f"in {layout.network_file}")
     console.print(table)
+    for row in network["organizations"]:
+        if "page" in row:
+            console.print(f"front end      {row['page']}/ (user {row['username']})")
     console.print(f"ledger         {network['orchestrator']}")
     if network["dashboard"]:
         console.print(f"Ray dashboard  {network['dashboard']} (token in {layout.ray_token_file})")

@@ -17,6 +17,7 @@ import psutil
 
 from network import probes
 from network.layout import Layout, UnusableFolder
+from network.pages import INDEX
 from network.ports import is_free
 from network.processes import MARK, ProcessId, descendants, end, marked
 from network.report import Report
@@ -56,6 +57,7 @@ def prepare(
     port: int | None = None,
     workers: int | None = None,
     plain: bool | None = None,
+    frontend: Path | None = None,
 ) -> tuple[Outcome, State]:
     """Write what a supervisor needs, or what a running one has to read again (it is told).
 
@@ -63,6 +65,7 @@ def prepare(
         NetworkError: the wish and what is there do not fit; the text says the way out.
     """
     _refuse_foreign_folder(layout)
+    page = _built(frontend)
     layout.make()
     with _one_at_a_time(layout):
         state = State.load(layout)
@@ -72,7 +75,7 @@ def prepare(
                     f"A supervisor runs on {layout.state}, but its state.json is gone. "
                     "End it with `substra-ray down`, then try again."
                 )
-            return _extend(layout, state, organizations, port)
+            return _extend(layout, state, organizations, port, page)
         end_left_overs(layout)
         if state is None:
             state = State.new(
@@ -82,6 +85,7 @@ def prepare(
                 plain=bool(plain),
             )
         _apply(state, organizations, port, workers, plain)
+        state.frontend = page or state.frontend
         _refuse_busy_port(state.port)
         state.complete()
         state.replace_busy_ports()
@@ -113,7 +117,7 @@ def _initialise(layout: Layout, state: State) -> None:
 
 
 def _extend(
-    layout: Layout, state: State, organizations: int | None, port: int | None
+    layout: Layout, state: State, organizations: int | None, port: int | None, page: str | None
 ) -> tuple[Outcome, State]:
     if port not in (None, state.port):
         raise NetworkError(
@@ -121,9 +125,10 @@ def _extend(
             f"then `substra-ray up --port {port}`."
         )
     _refuse_fewer(state, organizations)
-    if organizations is None or organizations == state.organizations:
+    if organizations in (None, state.organizations) and page in (None, state.frontend):
         return "running", state
-    state.organizations = organizations
+    state.organizations = organizations or state.organizations
+    state.frontend = page or state.frontend
     state.complete()
     state.save(layout)
     write_all(layout, state)
@@ -131,6 +136,15 @@ def _extend(
     if report.supervisor is None or not report.supervisor.signal(signal.SIGHUP):
         raise NetworkError("The supervisor does not answer: `substra-ray down`, then up again.")
     return "extended", state
+
+
+def _built(folder: Path | None) -> str | None:
+    """The absolute path of a built front end."""
+    if folder is None:
+        return None
+    if not (folder / INDEX).is_file():
+        raise NetworkError(f"{folder} is no built front end: it has no {INDEX}.")
+    return str(folder.absolute())
 
 
 def _refuse_fewer(state: State, organizations: int | None) -> None:

@@ -38,6 +38,8 @@ def parts_of(layout: Layout, state: State) -> list[Part]:
         with_ray = {**environment, **ray_environment(layout, state)}
         parts.append(head_part(layout, state, with_ray))
         parts.append(serve_part(layout, state, with_ray))
+    if state.frontend is not None:
+        parts.append(_pages(state.frontend, environment, layout, state))
     parts.append(_front_door(environment, layout, state))
     return parts
 
@@ -134,6 +136,23 @@ def _engine(name: str, environment: dict[str, str], layout: Layout) -> Part:
         folder=layout.run,
         after=(f"api-{name}", "orchestrator"),
         fingerprint=_digest(settings),
+    )
+
+
+def _pages(folder: str, environment: dict[str, str], layout: Layout, state: State) -> Part:
+    words = [sys.executable, "-m", "network.pages", "--folder", folder]
+    ports = {name: state.ports[f"page-{name}"] for name in state.names}
+    for name, port in ports.items():
+        words += ["--page", f"{port}={state.page_api(name)}"]
+    return Part(
+        name="frontend",
+        role="frontend",
+        command=lambda: words,
+        environment=environment,
+        folder=layout.run,
+        healthy=lambda: all(probes.listens(port) for port in ports.values()),
+        stop_timeout_s=5,
+        fingerprint=sha256("\0".join(words).encode()).hexdigest(),
     )
 
 

@@ -85,6 +85,8 @@ def settings_of(name: str, layout: Layout, state: State, postgres: Postgres) -> 
         "RUN_FOLDER": str(layout.run_folder(name)),
         "RUNNER_API_URL": f"http://127.0.0.1:{state.ports[f'api-{name}']}/{name}",
         "RUN_ENVIRONMENT": state.run_environment,
+        "CORS_ORIGIN_WHITELIST": [page] if (page := state.page(name)) else [],
+        "CORS_ALLOW_CREDENTIALS": state.frontend is not None,
     }
 
 
@@ -97,6 +99,7 @@ def network_of(state: State) -> dict[str, Any]:
             "url": f"{state.url}/{name}",
             "username": name,
             "password": password(name),
+            **({"page": page} if (page := state.page(name)) else {}),
         }
         for name in state.names
     ]

@@ -33,13 +33,17 @@ class UnusableState(RuntimeError):
 
 
 class State(BaseModel):
-    """`organizations` counts them: org-1 … org-n. `ports` by use, ranges by their first port."""
+    """`organizations` counts them: org-1 … org-n. `ports` by use, ranges by their first port.
+
+    `frontend`: the folder of a built front end that is served beside the API.
+    """
 
     schema_version: int = SCHEMA
     port: int = DEFAULT_PORT
     organizations: int = Field(ge=1, le=MOST_ORGANIZATIONS)
     workers: int = Field(ge=1)
     plain: bool = False
+    frontend: str | None = None
     ports: dict[str, int] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     run_environment: dict[str, str] = Field(default_factory=dict, repr=False)
@@ -90,13 +94,24 @@ class State(BaseModel):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def page(self, name: str) -> str | None:
+        """The origin of an organization's pages: a host of its own, so that cookies do not mix (rule 28)."""
+        if self.frontend is None:
+            return None
+        return f"http://{name}.localhost:{self.ports[f'page-{name}']}"
+
+    def page_api(self, name: str) -> str:
+        """Where those pages find the API: the same host, so that they can read its cookies."""
+        return f"http://{name}.localhost:{self.port}/{name}"
+
     def complete(self) -> None:
         """Choose the ports and secrets that are not there yet; those that are stay as they are."""
         taken = {self.port, *self.ports.values()}
         for use, size in RANGES.items():
             if use in self.ports:
                 taken.update(range(self.ports[use], self.ports[use] + size))
-        for use in (*PORTS, *(f"api-{name}" for name in self.names)):
+        pages = [] if self.frontend is None else [f"page-{name}" for name in self.names]
+        for use in (*PORTS, *(f"api-{name}" for name in self.names), *pages):
             if use not in self.ports:
                 self.ports[use] = free_port(taken)
         for use, size in RANGES.items():

@@ -31,7 +31,7 @@ TICK_S = 0.1
 HOUSEKEEPING_S = 1.0
 ROTATION_S = 10.0
 STOP_ORDER = (
-    ("front-door",),
+    ("front-door", "frontend"),
     ("ray-deploy", "engine", "ray-head", "api"),
     ("orchestrator",),
     ("postgres",),
