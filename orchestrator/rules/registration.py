@@ -36,6 +36,8 @@ from protos.orchestrator.computetask_pb2 import (
 from protos.orchestrator.datamanager_pb2 import DataManager
 from protos.orchestrator.event_pb2 import EVENT_ASSET_CREATED
 
+_INPUT_KINDS = (ASSET_MODEL, ASSET_DATA_SAMPLE, ASSET_DATA_MANAGER)
+
 
 # ------------------------------------------------------------------ what has to be known
 def register_tasks_needs(request: RegisterTasksParam, known: Known, needs: Needs) -> None:
@@ -52,7 +54,10 @@ def register_tasks_needs(request: RegisterTasksParam, known: Known, needs: Needs
 
 
 def register_tasks_assets(request: RegisterTasksParam, known: Known, needs: Needs) -> None:
-    """Second round: the functions say which kind of asset each key is."""
+    """Second round: the functions say which kind of asset each key is.
+
+    A function that is not there may be registered earlier in the same group: then it may be any kind.
+    """
     for new in request.tasks:
         function = known.function(new.function_key)
         for reference in new.inputs:
@@ -60,9 +65,12 @@ def register_tasks_assets(request: RegisterTasksParam, known: Known, needs: Need
                 parent = known.tasks.get(reference.parent_task_output.parent_task_key)
                 if parent is not None:
                     needs.document(ASSET_FUNCTION, parent.function)
-            elif function is not None and reference.identifier in function.inputs:
+            elif function is None:
+                for kind in _INPUT_KINDS:
+                    needs.document(kind, reference.asset_key)
+            elif reference.identifier in function.inputs:
                 kind = function.inputs[reference.identifier].kind
-                if kind in (ASSET_MODEL, ASSET_DATA_SAMPLE, ASSET_DATA_MANAGER):
+                if kind in _INPUT_KINDS:
                     needs.document(kind, reference.asset_key)
 
 

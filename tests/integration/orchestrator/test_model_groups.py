@@ -1,89 +1,22 @@
 """Calls that are decided in one group: each on the state that its predecessors in the group left (rule 7)."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
+import pytest
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.commands import COMMANDS
-from orchestrator.database import connect, migrate
+from orchestrator import state
 from orchestrator.errors import Refusal
 from orchestrator.events import Event
-from orchestrator.identity import Caller
-from orchestrator.writer import Job, Outcome, Writer
-from protos.orchestrator.organization_pb2 import RegisterOrganizationParam
-from tests.integration.orchestrator.waiting import until
+from protos.orchestrator import computetask_pb2 as t
+from protos.orchestrator.datasample_pb2 import RegisterDataSamplesParam
+from tests.integration.orchestrator.desk import Desk, desk
 from tests.unit.orchestrator import requests as r
 from tests.unit.orchestrator.budget import budget
 from tests.unit.orchestrator.reference import OK, settled
 from tests.unit.orchestrator.scripts import SCRIPTS, Conversation, Step, line
-
-PATIENCE_S = 10.0
-HELD = "SELECT 1 FROM channel_head WHERE channel = 'mychannel' FOR UPDATE"
-
-
-class Desk:
-    """A writer without a server: calls queue up while its commits are held, and are then one group."""
-
-    def __init__(self, url: str) -> None:
-        self.outcomes: dict[int, Outcome] = {}
-        self.events: list[Event] = []
-        self._some = threading.Condition()
-        self._sent = 0
-        self._lock = connect(url, "test")
-        self.writer = Writer(url, "mychannel", "test", self._deliver)
-        self.writer.start()
-        for name in "ab":
-            request = RegisterOrganizationParam()
-            self.wait(self.send("OrganizationService/RegisterOrganization", request, name))
-        self.events.clear()
-
-    def _deliver(self, outcomes: Sequence[tuple[Job, Outcome]], events: Sequence[Event]) -> None:
-        with self._some:
-            self.outcomes |= {job.reply: outcome for job, outcome in outcomes}
-            self.events += events
-            self._some.notify_all()
-
-    def send(self, rpc: str, request: Message, by: str) -> int:
-        """Queue a call; the number of its outcome."""
-        self._sent += 1
-        self.writer.submit(Job(COMMANDS[rpc], Caller(by, "mychannel"), request, self._sent, rpc))
-        return self._sent
-
-    def wait(self, number: int) -> Outcome:
-        with self._some:
-            assert self._some.wait_for(lambda: number in self.outcomes, PATIENCE_S)
-        return self.outcomes[number]
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """What is sent meanwhile waits together: one call is in its commit, the rest behind it."""
-        with self._lock.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(HELD)
-            try:
-                self.send("ComputePlanService/RegisterPlan", r.new_plan(), "a")
-                until(lambda: not self.writer.waiting)
-                yield
-            finally:
-                cursor.execute("ROLLBACK")
-
-    def close(self) -> None:
-        self.writer.stop()
-        self._lock.close()
-
-
-@contextmanager
-def desk(url: str) -> Iterator[Desk]:
-    migrate(url)
-    found = Desk(url)
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 class Letters(Conversation):
@@ -113,8 +46,7 @@ def test_calls_of_one_group_are_decided_one_after_the_other(database_url: str) -
             else:
                 letters.run(script)
             for number, rpc, expected in letters.expected:
-                outcome = office.wait(number)
-                text = str(outcome) if isinstance(outcome, Refusal) else OK
+                text = _text(office.wait(number))
                 assert text.startswith(expected), f"{rpc}: {text!r} in place of {expected!r}"
             _compare(letters, office.events)
 
@@ -127,3 +59,30 @@ def _compare(letters: Letters, events: Sequence[Event]) -> None:
     assert positions == list(range(positions[0], positions[0] + len(positions)))
     ours = [event.new for event in events if event.new.key in letters.labels]
     assert settled(line(letters, event) for event in ours) == settled(letters.model.events)
+
+
+def _text(outcome: object) -> str:
+    return str(outcome) if isinstance(outcome, Refusal) else OK
+
+
+def test_a_task_on_a_function_of_the_same_group_finds_its_data(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function says what the keys are, and it is not stored yet when the group's rows are fetched."""
+    monkeypatch.setattr(state, "KEPT", 0)
+    with desk(database_url) as office:
+        plan, manager = r.new_plan(), r.new_data_manager()
+        sample = r.new_data_sample(manager.key)
+        samples = RegisterDataSamplesParam(samples=[sample])
+        office.wait(office.send("ComputePlanService/RegisterPlan", plan, "a"))
+        office.wait(office.send("DataManagerService/RegisterDataManager", manager, "b"))
+        office.wait(office.send("DataSampleService/RegisterDataSamples", samples, "b"))
+        function = r.new_function(inputs=r.TRAIN_INPUTS)
+        data = [r.asset("opener", manager.key), r.asset("samples", sample.key)]
+        tasks = t.RegisterTasksParam(tasks=[r.new_task(plan.key, function.key, *data)])
+        with office.held():
+            calls = [
+                office.send("FunctionService/RegisterFunction", function, "a"),
+                office.send("ComputeTaskService/RegisterTasks", tasks, "a"),
+            ]
+        assert [_text(office.wait(call)) for call in calls] == [OK, OK]
