@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from orchestrator.commands import Command
+from orchestrator.crash_points import crash_points
 from orchestrator.database import connect, is_lost
 from orchestrator.errors import Expired, Internal, Overloaded, Refusal, Unavailable
 from orchestrator.events import Event
@@ -189,7 +190,9 @@ class Writer:
                 self._lease.renew(self._cursor(), lease_s)
             outcomes = self._decide(group, batch)
             if not batch.empty:
+                crash_points.reach("orchestrator", group[0].method, "before")
                 self._commit(batch, lease_s)
+                crash_points.reach("orchestrator", group[0].method, "after")
         except psycopg2.Error as error:
             self._known.drop()
             if error.pgcode == FENCED:

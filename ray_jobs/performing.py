@@ -10,6 +10,7 @@ from typing import Any
 
 from ray_jobs.capture import LogCapture
 from ray_jobs.command import NoEntryPoint, can_be_forked
+from ray_jobs.crash_points import crash_points
 from ray_jobs.execution import Execution, Outcome
 from ray_jobs.guard import DiskGuard
 from ray_jobs.inner import landlock
@@ -168,7 +169,9 @@ class Performance:
         argv = staged.command.words
         if execution.warm and staged.command.script:
             argv = staged.command.script
+        crash_points.reach("runner", "inputs", "staged")
         execution.start(staged.request(argv), capture)
+        crash_points.reach("runner", "function", "started")
         return execution.wait(capture, self.lease.timeout_s, disk)
 
     def _judge(
@@ -192,7 +195,10 @@ class Performance:
 
     def _collect(self, folders: TaskFolders) -> list[dict[str, Any]]:
         most = self._session.output_bytes
-        return collect(self.lease, folders, self._outbox, most, self._ended)
+        crash_points.reach("runner", "function", "ended")
+        outputs = collect(self.lease, folders, self._outbox, most, self._ended)
+        crash_points.reach("runner", "outputs", "collected")
+        return outputs
 
     def _learn(self, outcome: Outcome) -> None:
         environment = self.lease.environment

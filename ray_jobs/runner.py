@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ray_jobs.crash_points import crash_points
 from ray_jobs.exchange import Client, Unauthorized, Unavailable
 from ray_jobs.learned import Learned
 from ray_jobs.lease import Lease
@@ -49,9 +50,13 @@ class Runner:
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                     continue
                 pause_s = _FIRST_PAUSE_S
+                if result is not None:
+                    crash_points.reach("runner", "result", "given")
                 result = None
                 if answer.get("lease"):
+                    crash_points.reach("runner", "lease", "taken")
                     result = self._perform(answer["lease"])
+                    crash_points.reach("runner", "result", "kept")
             if result is not None:
                 self._give_last(result)
         finally:

@@ -7,6 +7,8 @@ import orjson
 from sqlalchemy import Connection, Engine
 from sqlmodel import Session, create_engine
 
+from backend.kit.crash_points import crash_points
+
 
 def _driver(url: str) -> str:
     """psycopg2, whatever SQLAlchemy's default driver for `postgresql://` is."""
@@ -51,6 +53,8 @@ class Database:
             if durable:
                 session.connection().exec_driver_sql(DURABLE)
             yield session
+            crash_points.reach_commit("before")
+        crash_points.reach_commit("after")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

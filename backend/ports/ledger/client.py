@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from backend.kit.crash_points import crash_points
 from backend.ports.ledger.connection import Connection
 from backend.ports.ledger.errors import LedgerError
 from backend.settings import Settings
@@ -95,7 +96,10 @@ class ChannelLedger:
         ):
             with attempt:
                 try:
-                    return rpc()(request, metadata=self._metadata, timeout=ANSWER_S)
+                    crash_points.reach("ledger", request, "before")
+                    answer = rpc()(request, metadata=self._metadata, timeout=ANSWER_S)
+                    crash_points.reach("ledger", request, "after")
+                    return answer
                 except grpc.RpcError as error:
                     repeated = attempt.retry_state.attempt_number > 1
                     refused = LedgerError.of(cast("grpc.Call", error), repeated=repeated)

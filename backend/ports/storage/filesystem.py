@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from backend.kit.crash_points import crash_points
 from backend.ports.storage.protocol import Stored, StoredFileMissing
 
 CHUNK = 256 * 1024
@@ -83,6 +84,8 @@ class FilesystemStorage:
 
     def _place(self, source: Path, target: Path) -> None:
         """Rename into place; a concurrent `delete` may take the folder away in between."""
+        bucket = target.relative_to(self._objects).parts[0]
+        crash_points.reach("store", bucket, "before")
         for _ in range(3):
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
@@ -101,6 +104,7 @@ class FilesystemStorage:
             raise OSError(errno.ENOENT, "the folder of the object keeps vanishing", str(target))
         _sync(target.parent)
         _sync(target.parent.parent)
+        crash_points.reach("store", bucket, "after")
 
 
 class FileWriter:
