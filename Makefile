@@ -72,6 +72,14 @@ test-integration: $(INSTALLED)  ## Only those with a real PostgreSQL and a real 
 test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
 	@$(RUN) -m pytest tests/e2e
 
+.PHONY: browser-test
+browser-test: $(INSTALLED)  ## A real Chromium logs in and reads; needs one on this machine
+	@$(RUN) -m pytest tests/e2e/front_end/browser.py
+
+.PHONY: chaos
+chaos: $(INSTALLED)  ## Half an hour of made-up requests against the API: none may get a 500 (MINUTES=30)
+	@SUBSTRA_RAY_FUZZ_MINUTES=$${MINUTES:-30} $(RUN) -m pytest tests/integration/backend/network_of_two/test_fuzz.py
+
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
 	@$(RUN) -m pytest --cov --cov-report=term --cov-report=html tests/unit tests/integration
@@ -98,6 +106,10 @@ format: $(INSTALLED)  ## Format the code and mend what the linter can mend
 .PHONY: protos
 protos: $(INSTALLED)  ## Generate the stubs of protos/ again
 	@$(RUN) -m protos.generate
+
+.PHONY: api
+api: $(INSTALLED)  ## Print docs/api.md again from the declared schema
+	@$(RUN) -m backend.schema > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 .PHONY: clean
 clean:  ## Remove caches and the coverage report, keep .venv and the network's state
