@@ -33,6 +33,7 @@ from backend.schema.parts import (
 from backend.schema.shapes import KINDS, NAME, PLAN_STATUSES, TASK_STATUSES, TASK_STEPS
 
 WHO: Who = "user or organization"
+EVENTS = "text/event-stream; charset=utf-8"
 LOG = "text/plain; charset=utf-8"
 DATES = ("creation_date", "start_date", "end_date")
 PLANS = (
@@ -206,6 +207,7 @@ OPERATIONS = (
     Operation("GET", "/function/{key}/profiling/", "user", ref("FunctionProfiling")),
     Operation("GET", "/task/{key}/logs/", WHO, LOG),
     Operation("GET", "/logs/{key}/file/", WHO, LOG),
+    Operation("GET", "/task/{key}/logs/stream/", WHO, EVENTS),
     Operation("GET", "/task/{key}/queue/", WHO, ref("TaskInQueue")),
     Operation("GET", "/queue/", "user", ref("Queue")),
 )

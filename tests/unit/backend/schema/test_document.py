@@ -24,7 +24,7 @@ def app() -> FastAPI:
 
 
 def test_every_route_is_declared_and_every_declaration_has_a_route(app: FastAPI) -> None:
-    assert differences(app) == set()
+    assert differences(app) == set(), "see backend/schema/operations_*.py, then `make api`"
     found = document(app)
     operations = [schema for path in found["paths"].values() for schema in path.values()]
     assert len(operations) == len(OPERATIONS)
