@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     BUILDER_CONCURRENCY: int = 1
     IMAGE_BUILD_TIMEOUT: int = 3600
     TASK_TIMEOUT: int = 0  # seconds, 0 = none
+    TASK_LOG_RETENTION: int = Field(default=7 * 86_400, ge=0)  # seconds, of successes; 0: not kept
     WORKERS: int = 2
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
     CPUS: float = Field(default=0, ge=0)
@@ -124,17 +125,6 @@ class Settings(BaseSettings):
     TASK_GPUS_MAX: float = Field(default=0, ge=0)
     PRIORITY_MAX: int = Field(default=2, ge=-5, le=5)  # of plans of our administrators
     PRIORITY_MAX_FOREIGN: int = Field(default=0, ge=-5, le=5)  # of other organizations' plans
-    # what a function may use up, and the runners' zygotes (docs/isolation.md); 0: no limit
-    FUNCTION_PROCESSES: int = Field(default=4096, ge=0)
-    FUNCTION_FILE_BYTES: int = Field(default=0, ge=0)  # of one file
-    FUNCTION_OUTPUT_BYTES: int = Field(default=100 << 30, ge=0)  # of a task's outputs together
-    FUNCTION_SHARED_MEMORY_BYTES: int = Field(default=1 << 30, ge=1 << 16)  # its /dev/shm
-    FUNCTION_DISK_RESERVE_BYTES: int = Field(default=512 << 20, ge=0)  # left to the machine
-    FUNCTION_LOG_HEAD_BYTES: int = Field(default=1 << 20, ge=0, le=1 << 30)
-    FUNCTION_LOG_TAIL_BYTES: int = Field(default=1 << 20, ge=0, le=1 << 26)
-    ZYGOTES: int = Field(default=4, ge=1)
-    ZYGOTES_MEMORY_BYTES: int = Field(default=2 << 30, ge=1)
-    ZYGOTES_IDLE_S: float = Field(default=900.0, gt=0)
     # what a function may use up, and the runners' zygotes (docs/isolation.md); 0: no limit
     FUNCTION_PROCESSES: int = Field(default=4096, ge=0)
     FUNCTION_FILE_BYTES: int = Field(default=0, ge=0)  # of one file

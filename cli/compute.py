@@ -26,6 +26,21 @@ def queue(
     show(state, task, organization=org, as_json=output == "json")
 
 
+def logs(
+    task: Annotated[str, typer.Argument(help="A task's key.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on while the task runs.")
+    ] = False,
+    state: STATE = Path(".substra-ray"),
+    org: ORGANIZATION = None,
+) -> None:
+    """Print what a task has said, and with -f what it says."""
+    from cli.task_logs import show
+
+    show(state, task, organization=org, follow=follow)
+
+
 def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
     app.command()(queue)
+    app.command()(logs)

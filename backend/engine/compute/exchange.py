@@ -33,6 +33,8 @@ from protos.orchestrator import computetask_pb2
 log = structlog.get_logger()
 TRUSTED_S = 60.0
 """How long a session's token is believed without asking the database again."""
+MARKER = 1 << 20
+"""What a log may hold beyond its head and tail, in bytes: our own lines, and the mark of what was left out."""
 LOOKS = 8
 """Claims that one look for work may spend on tasks that turn out to be over."""
 
@@ -52,6 +54,8 @@ class RunnerService:
         self._database = database
         self._ledger = ledger
         self._reporter = reporter
+        heads = settings.FUNCTION_LOG_HEAD_BYTES + settings.FUNCTION_LOG_TAIL_BYTES
+        self._most_log = heads + MARKER
         self._has = Site.of(settings).has
         self._known: dict[UUID, tuple[float, str]] = {}
         self.blocked = False
@@ -90,7 +94,12 @@ class RunnerService:
                 log.info("result_" + held.verdict, task=str(result.task), session=str(session))
                 return None
             try:
-                accepted = accept(result, (held.offer or {}).get("outputs", []), self._outbox)
+                accepted = accept(
+                    result,
+                    (held.offer or {}).get("outputs", []),
+                    self._outbox,
+                    most_log=self._most_log,
+                )
             except Unacceptable as error:
                 log.warning("result_unacceptable", task=str(result.task), reason=str(error))
                 accepted = Accepted(failure="INTERNAL", reason=str(error))

@@ -18,6 +18,7 @@ from backend.engine.compute import decisions
 from backend.engine.compute.decisions import Answer, back_off_s
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
+from backend.engine.task_logs.kept import KeptLogs
 from backend.kit.database import Database
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
@@ -68,6 +69,7 @@ class Reporter:
         self._database = database
         self._storage = storage
         self._ledger = ledger
+        self._kept = KeptLogs(settings.MEDIA_ROOT, settings.TASK_LOG_RETENTION)
         self._outbox = settings.MEDIA_ROOT / "outbox"
 
     def report(self, entry: Entry) -> bool:
@@ -258,4 +260,6 @@ class Reporter:
             OutboxStore(session).forget_models([model.key for model in models])
 
     def _sweep(self, entry: Entry) -> None:
+        if entry.accepted.kept is not None:
+            self._kept.keep(entry.task, Path(entry.accepted.kept))
         shutil.rmtree(self._outbox / str(entry.task), ignore_errors=True)

@@ -83,6 +83,7 @@ class Accepted(BaseModel):
     failure: Category | None = None
     reason: str = ""
     log: AcceptedLog | None = None
+    kept: str | None = None  # the log of a success, below the outbox
     executing: bool = True
 
 
@@ -100,10 +101,12 @@ def log_file(asset: UUID) -> str:
     return f"logs/{asset}/log"
 
 
-def accept(result: Result, slots: list[dict[str, Any]], outbox: Path) -> Accepted:
+def accept(
+    result: Result, slots: list[dict[str, Any]], outbox: Path, *, most_log: int = MOST_LOG
+) -> Accepted:
     """The result as it is committed.
 
-    `slots` are the `outputs` of the lease: identifier, kind, multiple.
+    `slots` are the `outputs` of the lease: identifier, kind, multiple. `most_log`: bytes of a log.
 
     Raises:
         Unacceptable: something is missing, too much, or not where it has to be.
@@ -112,10 +115,11 @@ def accept(result: Result, slots: list[dict[str, Any]], outbox: Path) -> Accepte
     if result.failure is not None:
         log = None
         if result.failure.category == "EXECUTION":
-            log = _log(result, folder)
+            log = _log(result, folder, most_log)
         return Accepted(failure=result.failure.category, reason=result.failure.reason, log=log)
     declared = {slot["identifier"]: slot for slot in slots}
-    accepted, counts = Accepted(), dict.fromkeys(declared, 0)
+    accepted = Accepted(kept=_kept(result, folder, most_log))
+    counts = dict.fromkeys(declared, 0)
     for output in result.outputs:
         slot = declared.get(output.identifier)
         if slot is None or slot["kind"] != output.kind:
@@ -158,13 +162,24 @@ def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedMode
     )
 
 
-def _log(result: Result, folder: Path) -> AcceptedLog:
+def _kept(result: Result, folder: Path, most: int) -> str | None:
+    """The log of a success, if it says anything; a strange one is no reason to fail."""
+    if result.log is None:
+        return None
+    try:
+        path, size = _file(result.log, folder)
+    except Unacceptable:
+        return None
+    return str(path) if 0 < size <= most else None
+
+
+def _log(result: Result, folder: Path, most: int) -> AcceptedLog:
     """The log of a failed function; its digest is computed here, over what will be stored."""
     target = log_file(result.task)
     if result.log is None:
         return AcceptedLog(source=None, file=target, checksum=hashlib.sha256().hexdigest(), size=0)
     path, size = _file(result.log, folder)
-    if size > MOST_LOG:
+    if size > most:
         raise Unacceptable("the log is larger than allowed")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return AcceptedLog(source=str(path), file=target, checksum=digest, size=size)

@@ -20,6 +20,7 @@ from backend.engine.compute.line import Line
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.wakeups import Wakeups
+from backend.engine.task_logs.routes import router as task_logs
 from backend.engine.waiting.routes import router as waiting
 from backend.kit.errors import Invalid, Overloaded, Unauthenticated
 from backend.node import Node
@@ -236,3 +237,4 @@ router = APIRouter(lifespan=_lifespan)
 """All routes of the engine."""
 router.include_router(runner)
 router.include_router(waiting)
+router.include_router(task_logs)

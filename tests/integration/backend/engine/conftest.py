@@ -9,9 +9,9 @@ import pytest
 from backend.app import create_app
 from backend.kit.database import Database
 from backend.node import Node
-from backend.settings import UserSettings
+from backend.settings import PeerSettings, UserSettings
 from tests.integration.backend.conftest import PASSWORD, serving
-from tests.integration.backend.engine.world import CHANNEL, World
+from tests.integration.backend.engine.world import CHANNEL, OTHER, World
 from tests.integration.conftest import new_database
 
 
@@ -43,7 +43,14 @@ def api(world: World) -> Iterator[httpx.Client]:
     """The world's organization over HTTP, as its user of mychannel (an administrator)."""
     user = UserSettings(username="org-1", password=PASSWORD, channel=CHANNEL)
     settings = world.settings.model_copy(
-        update={"DATABASE_URL": world.database.url, "USERS": [user], "SUBPATH": "org-1"}
+        update={
+            "DATABASE_URL": world.database.url,
+            "USERS": [user],
+            "SUBPATH": "org-1",
+            "PEERS": {
+                OTHER: PeerSettings(url="http://127.0.0.1:9", outgoing="s12", incoming="s21")
+            },
+        }
     )
     node = Node.build(settings)
     try:

@@ -1,0 +1,39 @@
+"""Logs of successful tasks: kept for a while in a folder of this organization; no other one gets them."""
+
+import contextlib
+import time
+from pathlib import Path
+from uuid import UUID
+
+
+class KeptLogs:
+    """`<MEDIA_ROOT>/task-logs/<task>.log`; `retention_s` 0 keeps none."""
+
+    def __init__(self, media_root: Path, retention_s: int) -> None:
+        self._folder = media_root / "task-logs"
+        self._retention_s = retention_s
+
+    def keep(self, task: UUID, source: Path) -> None:
+        """Take the file over; one rename. What cannot be kept is no reason for anything to fail."""
+        if self._retention_s <= 0:
+            return
+        with contextlib.suppress(OSError):
+            try:
+                source.replace(self.path(task))
+            except FileNotFoundError:  # the folder, or the log
+                self._folder.mkdir(exist_ok=True, mode=0o700)
+                source.replace(self.path(task))
+
+    def path(self, task: UUID) -> Path:
+        return self._folder / f"{task}.log"
+
+    def forget_old(self) -> int:
+        """Remove what is older than the retention time; how many."""
+        limit, count = time.time() - self._retention_s, 0
+        with contextlib.suppress(OSError):
+            for path in self._folder.iterdir():
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime < limit:
+                        path.unlink()
+                        count += 1
+        return count
