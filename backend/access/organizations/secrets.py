@@ -8,7 +8,7 @@ from secrets import token_bytes
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session
 
@@ -77,14 +77,18 @@ def incoming_hash(database: Database, organization: str) -> str | None:
 def set_incoming(
     session: Session, organization: str, secret: str, provisioned: str | None = None
 ) -> None:
-    """Make this the secret by which an organization calls us."""
+    """Make this the secret by which an organization calls us.
+
+    `provisioned`: the digest of what the settings say; None for a change by hand, which their next start keeps.
+    """
     values = {
         "secret_hash": Passwords.hash(secret),
         "provisioned": provisioned,
         "changed": utc_now(),
     }
     query = insert(_INCOMING).values(organization_id=organization, **values)
-    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=values)
+    kept = {"provisioned": func.coalesce(query.excluded.provisioned, _INCOMING.c.provisioned)}
+    query = query.on_conflict_do_update(index_elements=["organization_id"], set_={**values, **kept})
     session.connection().execute(query)
 
 
@@ -98,7 +102,8 @@ def set_outgoing(
 ) -> None:
     """Make this the secret with which we call an organization.
 
-    Without a `url` it is called where it was before: there, or at its registered address.
+    Without a `url` it is called where it was before: there, or at its registered address. `provisioned` as for
+    `set_incoming`.
     """
     values = {
         "url": url,
@@ -107,8 +112,11 @@ def set_outgoing(
         "changed": utc_now(),
     }
     query = insert(_OUTGOING).values(organization_id=organization, **values)
-    kept = {**values, "url": func.coalesce(query.excluded.url, _OUTGOING.c.url)}
-    query = query.on_conflict_do_update(index_elements=["organization_id"], set_=kept)
+    kept = {
+        "url": func.coalesce(query.excluded.url, _OUTGOING.c.url),
+        "provisioned": func.coalesce(query.excluded.provisioned, _OUTGOING.c.provisioned),
+    }
+    query = query.on_conflict_do_update(index_elements=["organization_id"], set_={**values, **kept})
     session.connection().execute(query)
 
 
@@ -154,7 +162,7 @@ class OutgoingSecrets:
         return PeerSettings(url=url, outgoing=secret, incoming="") if url else None
 
 
-def _registered(organization: str, channel: str):  # type: ignore[no-untyped-def]
+def _registered(organization: str, channel: str) -> Select[Any]:
     """The address that an organization registered on a channel; empty ones count as none."""
     columns = _ORGANIZATIONS.c
     return select(columns.address).where(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from httpx import Client
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
+from backend.access.organizations.secrets import OutgoingSecrets, incoming_hash
+from backend.access.provisioning import provision
 from backend.app import create_app
 from backend.kit.database import Database
 from backend.node import Node
-from backend.settings import Settings
+from backend.settings import PeerSettings, Settings
 from cli.main import app
 from tests.integration.backend.conftest import PASSWORD, log_in, serving
 
@@ -207,6 +210,29 @@ def test_check_names_a_wrong_secret(shell: Shell, api: Client) -> None:
     own = [row for row in rows if row["organization"] == "MyOrg1MSP"]
     assert own
     assert all(row["accepted"] for row in own), "the address stays when none is given"
+
+
+def test_secrets_set_by_hand_stay_at_the_next_start(
+    shell: Shell, api: Client, settings: Settings
+) -> None:
+    shell.json("organizations", "add-incoming", "MyOrg2MSP", stdin="by hand\n")
+    shell.json("organizations", "add-outgoing", "MyOrg2MSP", stdin="by hand\n")
+    again = Node.build(settings)
+    try:
+        provision(again)
+        known = incoming_hash(again.database, "MyOrg2MSP")
+        assert known is not None
+        assert again.verified.check("by hand", known)
+        peer = OutgoingSecrets(settings, again.database)("MyOrg2MSP", "mychannel")
+        assert peer is not None
+        assert (peer.outgoing, peer.url) == ("by hand", "http://127.0.0.1:9/org-2")
+        peers = {**settings.PEERS, "MyOrg2MSP": PeerSettings(url="", outgoing="x", incoming="new")}
+        provision(replace(again, settings=settings.model_copy(update={"PEERS": peers})))
+        renewed = incoming_hash(again.database, "MyOrg2MSP")
+        assert renewed is not None
+        assert again.verified.check("new", renewed), "what the settings say anew counts"
+    finally:
+        again.close()
 
 
 # ------------------------------------------------------------------------------ account files
