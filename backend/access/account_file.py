@@ -1,9 +1,10 @@
 """Accounts and secrets listed in a file: read, checked, and stored without deleting anything.
 
 Two forms (deployment.md 2.4 and 5.6). A YAML or JSON document with the lists `users`, `incomingOrganizations`
-and `outgoingOrganizations` of `name`, `secret` and, where it fits, `channel`, `role`, `url`. Or a folder with
-the files `users`, `incoming_organizations` and `outgoing_organizations` of lines "name secret" or "name secret
-channel", as the chart's Secret is mounted. Messages name the entry, never its secret.
+and `outgoingOrganizations` of `name`, `secret` and, where it fits, `channel`, `role`, `url`; a user that moves
+here may have a `passwordHash` of Django's or ours in place of the secret. Or a folder with the files `users`,
+`incoming_organizations` and `outgoing_organizations` of lines "name secret" or "name secret channel", as the
+chart's Secret is mounted. Messages name the entry, never its secret.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sqlmodel import Session
 
 from backend.access.organizations.provisioning import provision_incoming, provision_outgoing
 from backend.access.provisioning import lock
+from backend.access.users.passwords import Passwords
 from backend.access.users.provisioning import provision_user
 from backend.access.users.store import ROLES
 from backend.settings import Settings, UserSettings
@@ -24,6 +26,7 @@ KINDS = {
     "incoming_organizations": "incomingOrganizations",
     "outgoing_organizations": "outgoingOrganizations",
 }
+HASH = "passwordHash"
 LARGEST = 4 * 1024 * 1024
 
 
@@ -33,7 +36,7 @@ class AccountFileInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    users: list[UserSettings] = field(default_factory=list)
+    users: list[tuple[UserSettings, str | None]] = field(default_factory=list)  # and a given hash
     incoming: list[tuple[str, str]] = field(default_factory=list)  # organization, secret
     outgoing: list[tuple[str, str, str]] = field(default_factory=list)  # and URL, may be empty
 
@@ -62,7 +65,8 @@ def apply(session: Session, settings: Settings, accounts: Accounts) -> list[dict
     """Make or change what is listed; answers `{"kind", "name", "outcome"}` for each entry."""
     lock(session)
     outcomes = [
-        ("user", user.username, provision_user(session, settings, user)) for user in accounts.users
+        ("user", user.username, provision_user(session, settings, user, password_hash))
+        for user, password_hash in accounts.users
     ]
     outcomes += [
         ("incoming", name, provision_incoming(session, settings, name, secret))
@@ -89,7 +93,7 @@ def _document(path: Path) -> dict[str, list[dict[str, str]]]:
         raise AccountFileInvalid(f"{path}: unknown list {min(map(str, unknown))}")
     return {
         kind: [
-            _checked(entry, f"{kind}[{number}]")
+            _checked(entry, f"{kind}[{number}]", or_hash=kind == "users")
             for number, entry in enumerate(content.get(kind) or content.get(spelling) or [])
         ]
         for kind, spelling in KINDS.items()
@@ -115,28 +119,34 @@ def _lines(file: Path, kind: str) -> list[dict[str, str]]:
     return entries
 
 
-def _checked(entry: Any, where: str) -> dict[str, str]:
-    """An entry whose values are all texts, with a name and a secret."""
+def _checked(entry: Any, where: str, *, or_hash: bool = False) -> dict[str, str]:
+    """An entry whose values are all texts, with a name and a secret (or, when allowed, a hash of one)."""
     if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
         raise AccountFileInvalid(f"{where}: expected a name and a secret, both texts")
     for needed in ("name", "secret"):
-        if not entry.get(needed):
+        given = entry.get(needed) or (entry.get(HASH) if or_hash and needed == "secret" else None)
+        if not given:
             raise AccountFileInvalid(f"{where}: {needed} is missing")
     if any("\0" in value for value in entry.values()):
         raise AccountFileInvalid(f"{where}: a value holds a NUL")
     return entry
 
 
-def _user(entry: dict[str, str], settings: Settings) -> UserSettings:
-    name, role = entry["name"], entry.get("role", "ADMIN")
+def _user(entry: dict[str, str], settings: Settings) -> tuple[UserSettings, str | None]:
+    name, role, password_hash = entry["name"], entry.get("role", "ADMIN"), entry.get(HASH)
     if role not in ROLES:
         raise AccountFileInvalid(f"user {name}: the role is one of {', '.join(ROLES)}")
-    return UserSettings(
+    if password_hash is not None and not Passwords.is_hash(password_hash):
+        raise AccountFileInvalid(
+            f"user {name}: {HASH} is neither Django's pbkdf2_sha256 nor argon2"
+        )
+    user = UserSettings(
         username=name,
-        password=entry["secret"],
+        password=entry.get("secret", ""),
         channel=channel_of(entry.get("channel"), settings, name),
         role=role,
     )
+    return user, password_hash
 
 
 def channel_of(given: str | None, settings: Settings, username: str) -> str:

@@ -54,8 +54,11 @@ class Answers:
         self._console.print(table, markup=False)
 
     @contextmanager
-    def refusals(self) -> Iterator[None]:
-        """A refusal, or an environment that is not there, is one message and a status; no traceback."""
+    def refusals(self, way_out: str = "") -> Iterator[None]:
+        """A refusal, or an environment that is not there, is one message and a status; no traceback.
+
+        `way_out` is said when the database does not answer.
+        """
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         from backend.kit.errors import ApiError
@@ -68,7 +71,8 @@ class Answers:
             self._refuse(_sentence(error.detail), REFUSED)
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0] if error.orig else "no connection"
-            self._refuse(f"The database cannot be used: {reason}", UNREACHABLE)
+            text = f"The database cannot be used: {reason} {way_out}".rstrip()
+            self._refuse(text, UNREACHABLE)
         except SQLAlchemyError as error:
             reason = type(error).__name__
             self._refuse(f"The database cannot be used: {reason}", UNREACHABLE)

@@ -74,7 +74,8 @@ def _at(
     from cli.access.place import opened
 
     answers = Answers(output)
-    with answers.refusals(), opened(settings, org, state) as node:
+    way_out = "Is the network up? substra-ray up" if org else ""
+    with answers.refusals(way_out), opened(settings, org, state) as node:
         yield node, answers
 
 

@@ -44,6 +44,12 @@ class Passwords:
         return matches and bool(hashed)
 
     @staticmethod
+    def is_hash(text: str) -> bool:
+        """Whether this is a hash that `verify` understands and the column can hold."""
+        known = DjangoHasher.identify(text) or Argon2Hasher.identify(text)
+        return known and len(text) <= 255
+
+    @staticmethod
     def is_outdated(hashed: str) -> bool:
         """Whether a verified password should be hashed anew: by Django, or at another cost."""
         if not Argon2Hasher.identify(hashed):

@@ -31,20 +31,26 @@ def provision_virtual_users(session: Session) -> None:
 Outcome = Literal["created", "changed", "unchanged"]
 
 
-def provision_user(session: Session, settings: Settings, user: UserSettings) -> Outcome:
-    """Make one account, or change it where what is said of it changed."""
+def provision_user(
+    session: Session, settings: Settings, user: UserSettings, password_hash: str | None = None
+) -> Outcome:
+    """Make one account, or change it where what is said of it changed.
+
+    `password_hash`: stored in place of a hash of the password, for accounts that move here from elsewhere.
+    """
     new = _add(session, user.username, active=True)
     connection = session.connection()
     known = connection.execute(
         select(_USERS.c.id, _USERS.c.provisioned).where(_USERS.c.username == user.username)
     ).one()
-    said = f"{user.username}\0{user.password}\0{user.channel}\0{user.role}"
+    password = password_hash or user.password
+    said = f"{user.username}\0{password}\0{user.channel}\0{user.role}"
     key = settings.SECRET_KEY.encode()
     digest = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
     if known.provisioned == digest:
         return "unchanged"
     changes = {
-        "password": Passwords.hash(user.password),
+        "password": password_hash or Passwords.hash(user.password),
         "password_changed": None if new else utc_now(),
         "provisioned": digest,
         "active": True,

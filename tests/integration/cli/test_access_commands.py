@@ -1,5 +1,7 @@
 """Accounts, secrets and tokens from the shell (issue 4: management in place of Django's)."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -273,6 +275,20 @@ def test_sync_makes_and_changes_and_never_deletes(
     assert names == {"org-1", "org-1-yourchannel", "carol", "made-by-hand"}
 
 
+def test_user_moves_over_with_the_hash_that_django_made(
+    shell: Shell, api: Client, tmp_path: Path
+) -> None:
+    digest = hashlib.pbkdf2_hmac("sha256", b"from Django", b"salt", 1000)
+    hashed = f"pbkdf2_sha256$1000$salt${base64.b64encode(digest).decode()}"
+    entry = {"name": "moved", "passwordHash": hashed, "channel": "mychannel", "role": "USER"}
+    file = tmp_path / "accounts.json"
+    file.write_text(json.dumps({"users": [entry]}))
+    assert shell.json("accounts", "sync", str(file))[0]["outcome"] == "created"
+    assert can_log_in(api, "moved", "from Django")
+    assert shell.json("accounts", "sync", str(file))[0]["outcome"] == "unchanged"
+    assert can_log_in(api, "moved", "from Django")
+
+
 def test_sync_reads_a_mounted_secret(shell: Shell, api: Client, tmp_path: Path) -> None:
     folder = tmp_path / "accounts"
     folder.mkdir()
@@ -297,6 +313,8 @@ def test_sync_reads_a_mounted_secret(shell: Shell, api: Client, tmp_path: Path) 
         ("{users: [{name: a, secret: s3cret}]}", "user a: the channel is one of"),
         ("{users: [{name: a, secret: s3cret, channel: mychannel, role: KING}]}", "role"),
         ("{people: []}", "unknown list people"),
+        ("{users: [{name: a, passwordHash: s3cret, channel: mychannel}]}", "neither Django's"),
+        ("{incomingOrganizations: [{name: a, passwordHash: s3cret}]}", "secret is missing"),
         ("{incomingOrganizations: [{name: " + "x" * 65 + ", secret: s3cret}]}", "64 characters"),
     ],
 )
