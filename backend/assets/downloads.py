@@ -4,19 +4,25 @@ A route asks its room for a `Download` and returns `answer(...)`. The order of c
 isolated (410), key syntax (400), unknown (404), permission (403), no content (410), then the bytes.
 """
 
-from collections.abc import Iterable
+import os
+import re
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import anyio.to_thread
 import httpx
 import structlog
 from fastapi import Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from backend.access.caller import Caller
-from backend.kit.errors import Gone, PermissionDenied
+from backend.kit.errors import Gone, PeerUnreachable, PermissionDenied
 from backend.node import Node
 from backend.ports.storage import StoredFileMissing
 
@@ -24,8 +30,9 @@ log = structlog.get_logger(__name__)
 BINARY = "application/octet-stream"
 MARKDOWN = "text/markdown; charset=utf-8"
 CHUNK = 256 * 1024
+REOPENINGS = 4  # attempts to go on with a cut transfer, over about 3 s
 EXPOSED = {"Access-Control-Expose-Headers": "Content-Disposition"}
-ASKED_ON = ("range", "if-range")
+ASKED_ON = ("range", "if-range", "if-none-match")
 HANDED_ON = {
     *("content-type", "content-length", "content-disposition", "content-encoding"),
     *("content-range", "accept-ranges", "etag", "last-modified"),
@@ -47,6 +54,16 @@ class Download:
     checksum: str
     local: str | Path | None = None
     media_type: str = BINARY
+    compressible: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            **EXPOSED,
+            "ETag": f'"{self.checksum}"',
+            "Content-Disposition": _attachment(self.name),
+            "X-Content-Type-Options": "nosniff",
+        }
 
 
 def check_not_isolated(node: Node) -> None:
@@ -66,7 +83,7 @@ def check_permitted(caller: Caller, *, public: bool, authorized_ids: Iterable[st
 
 
 def answer(request: Request, node: Node, caller: Caller, download: Download) -> Response:
-    """The response with the bytes; ranges and HEAD included.
+    """The response with the bytes; ranges, conditions and HEAD included.
 
     Raises:
         Gone: our own file is not there (410).
@@ -83,11 +100,22 @@ def answer(request: Request, node: Node, caller: Caller, download: Download) -> 
             raise Gone from None
     elif not path.is_file():
         raise Gone
+    if download.compressible and node.settings.GZIP_MODELS and _wants_gzip(request):
+        return StreamingResponse(
+            _compressed(path),
+            media_type=download.media_type,
+            headers={
+                **download.headers,
+                "ETag": f'W/"{download.checksum}"',
+                "Content-Encoding": "gzip",
+                "Vary": "Accept-Encoding",
+            },
+        )
     return FileAnswer(path, download)
 
 
 class FileAnswer(FileResponse):
-    """A local file: whole, a range of it, or its headers only."""
+    """A local file: whole, a range of it, its headers only, or 304 for who has it already."""
 
     chunk_size = CHUNK
 
@@ -95,15 +123,19 @@ class FileAnswer(FileResponse):
         super().__init__(
             path,
             media_type=download.media_type,
-            headers={
-                **EXPOSED,
-                "ETag": f'"{download.checksum}"',
-                "Content-Disposition": _attachment(download.name),
-                "X-Content-Type-Options": "nosniff",
-            },
+            headers=download.headers,
         )
+        self._etag = download.headers["ETag"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if Request(scope).headers.get("if-none-match") == self._etag:
+            await Response(None, 304, {"ETag": self._etag, **EXPOSED})(scope, receive, send)
+            return
+        try:
+            self.stat_result = await anyio.to_thread.run_sync(os.stat, self.path)
+        except FileNotFoundError:  # deleted since it was looked for
+            raise Gone from None
+        self.set_stat_headers(self.stat_result)
         if scope.get("substra.head"):
             scope = {**scope, "method": "HEAD"}
         await super().__call__(scope, receive, send)
@@ -111,6 +143,8 @@ class FileAnswer(FileResponse):
 
 class ProxiedAnswer(Response):
     """A file of another organization, passed on as it comes; opened only when the answer is sent.
+
+    When the owner's connection is cut in the middle, the rest is asked for, so that the client notices nothing.
 
     Raises (before anything is sent) PeerRefused for the owner's 401, 403, 404 and 410, PeerUnreachable (504).
     """
@@ -130,15 +164,80 @@ class ProxiedAnswer(Response):
         ) as upstream:
             headers = {name: value for name, value in upstream.headers.items() if name in HANDED_ON}
             headers, status = {**headers, **EXPOSED}, upstream.status_code
-            if scope.get("substra.head"):
+            if scope.get("substra.head") or status == 304:
                 await Response(None, status, headers)(scope, receive, send)
                 return
-            response = StreamingResponse(upstream.aiter_raw(CHUNK), status, headers)
+            response = StreamingResponse(self._pieces(upstream), status, headers)
             try:
                 await response(scope, receive, send)
             except httpx.HTTPError as error:  # cut in the middle: the client sees a short body
                 log.warning("proxied_download_cut", owner=download.owner, error=repr(error))
                 raise
+
+    async def _pieces(self, upstream: httpx.Response) -> AsyncIterator[bytes]:
+        """The owner's bytes. Raises httpx.HTTPError, PeerUnreachable: cut, and there is no going on."""
+        span, etag = _span(upstream), upstream.headers.get("etag", "")
+        position = before = span[0] if span else 0
+        async with AsyncExitStack() as opened:
+            while True:
+                try:
+                    async for piece in upstream.aiter_raw(CHUNK):
+                        position += len(piece)
+                        yield piece
+                    return
+                except httpx.HTTPError as error:
+                    if span is None or not etag.startswith('"') or position == before:
+                        raise
+                    log.info("proxied_download_goes_on", owner=self._download.owner, at=position)
+                    wanted = {"range": f"bytes={position}-{span[1]}", "if-range": etag}
+                    upstream = await self._again(opened, wanted)
+                    if _span(upstream) != (position, span[1]):
+                        raise error from None
+                    before = position
+
+    async def _again(self, opened: AsyncExitStack, wanted: dict[str, str]) -> httpx.Response:
+        exchange, download = self._node.exchange, self._download
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(PeerUnreachable),
+            stop=stop_after_attempt(REOPENINGS),
+            wait=wait_exponential(multiplier=0.4, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                return await opened.enter_async_context(
+                    exchange.stream(download.owner, self._channel, download.path, wanted)
+                )
+        raise PeerUnreachable
+
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/\d+")
+
+
+def _span(response: httpx.Response) -> tuple[int, int] | None:
+    """First and last position of the bytes in a 200 or 206; None when they are not known."""
+    if response.status_code == 206:
+        found = _RANGE.fullmatch(response.headers.get("content-range", ""))
+        return (int(found[1]), int(found[2])) if found else None
+    length = response.headers.get("content-length", "")
+    if response.status_code != 200 or not length.isdigit():
+        return None
+    return (0, int(length) - 1)
+
+
+def _wants_gzip(request: Request) -> bool:
+    """A range is of the bytes themselves, so it excludes compression."""
+    accepted = request.headers.get("accept-encoding", "").replace(" ", "").lower().split(",")
+    return "gzip" in accepted and "range" not in request.headers
+
+
+def _compressed(path: Path) -> Iterator[bytes]:
+    """The file as gzip, piece by piece."""
+    compressor = zlib.compressobj(wbits=31)
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            if piece := compressor.compress(data):
+                yield piece
+    yield compressor.flush()
 
 
 def _attachment(name: str) -> str:

@@ -43,6 +43,7 @@ class ModelDownloads:
             path=f"model/{key}/file/",
             name=str(key),
             checksum=row.model_checksum,
+            compressible=True,
             local=self._own_file(key) if row.owner == self._node.own else None,
         )
 

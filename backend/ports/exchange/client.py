@@ -50,7 +50,7 @@ class Exchange:
     async def stream(
         self, owner: str, channel: str, path: str, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The owner's open answer (2xx or 416) to a download made for one of our users.
+        """The owner's open answer (2xx, 304 or 416) to a download made for one of our users.
 
         Raises:
             PeerRefused: 401, 403, 404 or 410 of the owner.
@@ -68,7 +68,7 @@ class Exchange:
                 log.warning("peer_unreachable", owner=owner, error=repr(error))
                 raise PeerUnreachable from None
             try:
-                if response.status_code == 416:
+                if response.status_code in (304, 416):
                     yield response
                 else:
                     yield _accepted(response)
