@@ -1,6 +1,5 @@
 """The ledger as this organization sees it: typed calls, one shared channel, retries where they are safe."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, cast
 
@@ -11,6 +10,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from backend.kit.crash_points import crash_points
 from backend.ports.ledger.connection import Connection
 from backend.ports.ledger.errors import LedgerError
+from backend.ports.ledger.sameness import is_same, registered
+from backend.ports.ledger.stream import EventStream as EventStream
 from backend.settings import Settings
 from protos.orchestrator import (
     computeplan_pb2,
@@ -43,6 +44,7 @@ ANSWER_S = 30.0
 ATTEMPTS = 5
 PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 R = TypeVar("R")
+S = TypeVar("S", bound=Message)
 
 
 def _pause_s(state: RetryCallState) -> float:
@@ -71,13 +73,14 @@ class ChannelLedger:
     """The ledger's calls in one channel. Each raises LedgerError; requests and answers are the wire's messages.
 
     A call that did not get through, lost a race or met an overload is repeated for a few seconds; every RPC is
-    safe to repeat because a second registration is refused by key (the `registered` helpers of rule 5 turn that
-    into success).
+    safe to repeat because a second registration is refused by key. A registration whose answer was lost is the
+    success that it was: the ledger is asked by key, and what it holds compared with what was sent (rule 5).
     """
 
     def __init__(self, connection: Connection, msp_id: str, name: str) -> None:
         self._connection = connection
         self.name = name
+        self._own = msp_id
         self._metadata = (("mspid", msp_id), ("channel", name))
 
     @property
@@ -108,6 +111,34 @@ class ChannelLedger:
                     raise refused from None
         raise AssertionError("unreachable")
 
+    def _once(
+        self,
+        rpc: Callable[[], Callable[..., S]],
+        new: Message,
+        stored: Callable[[], S],
+        *,
+        ended: bool = False,
+    ) -> S:
+        """Register one asset, once."""
+        return registered(
+            lambda: self._call(rpc, new),
+            stored,
+            lambda found: is_same(new, found, self._own),
+            ended=ended,
+        )
+
+    def _all_once(
+        self, register: Callable[[], Sequence[S]], new: Sequence[Message], one: Callable[[str], S]
+    ) -> Sequence[S]:
+        """Register some assets that have keys, all or none, once."""
+        return registered(
+            register,
+            lambda: [one(each.key) for each in new],  # type: ignore[attr-defined]
+            lambda found: all(
+                is_same(sent, stored, self._own) for sent, stored in zip(new, found, strict=True)
+            ),
+        )
+
     # ------------------------------------------------------------------ organizations, information
     def register_organization(self, address: str) -> organization_pb2.Organization:
         request = organization_pb2.RegisterOrganizationParam(address=address)
@@ -130,7 +161,11 @@ class ChannelLedger:
 
     # ------------------------------------------------------------------ functions
     def register_function(self, new: function_pb2.NewFunction) -> function_pb2.Function:
-        return self._call(lambda: FunctionServiceStub(self._channel).RegisterFunction, new)
+        return self._once(
+            lambda: FunctionServiceStub(self._channel).RegisterFunction,
+            new,
+            lambda: self.function(new.key),
+        )
 
     def function(self, key: str) -> function_pb2.Function:
         request = function_pb2.GetFunctionParam(key=key)
@@ -149,7 +184,11 @@ class ChannelLedger:
     def register_data_manager(
         self, new: datamanager_pb2.NewDataManager
     ) -> datamanager_pb2.DataManager:
-        return self._call(lambda: DataManagerServiceStub(self._channel).RegisterDataManager, new)
+        return self._once(
+            lambda: DataManagerServiceStub(self._channel).RegisterDataManager,
+            new,
+            lambda: self.data_manager(new.key),
+        )
 
     def data_manager(self, key: str) -> datamanager_pb2.DataManager:
         request = datamanager_pb2.GetDataManagerParam(key=key)
@@ -163,9 +202,15 @@ class ChannelLedger:
         self, samples: Sequence[datasample_pb2.NewDataSample]
     ) -> Sequence[datasample_pb2.DataSample]:
         request = datasample_pb2.RegisterDataSamplesParam(samples=samples)
-        return self._call(
-            lambda: DataSampleServiceStub(self._channel).RegisterDataSamples, request
-        ).data_samples
+        return self._all_once(
+            lambda: (
+                self._call(
+                    lambda: DataSampleServiceStub(self._channel).RegisterDataSamples, request
+                ).data_samples
+            ),
+            samples,
+            self.data_sample,
+        )
 
     def update_data_samples(self, keys: Sequence[str], data_manager_keys: Sequence[str]) -> None:
         request = datasample_pb2.UpdateDataSamplesParam(
@@ -184,7 +229,11 @@ class ChannelLedger:
 
     # ------------------------------------------------------------------ compute plans
     def register_plan(self, new: computeplan_pb2.NewComputePlan) -> computeplan_pb2.ComputePlan:
-        return self._call(lambda: ComputePlanServiceStub(self._channel).RegisterPlan, new)
+        return self._once(
+            lambda: ComputePlanServiceStub(self._channel).RegisterPlan,
+            new,
+            lambda: self.plan(new.key),
+        )
 
     def plan(self, key: str) -> computeplan_pb2.ComputePlan:
         request = computeplan_pb2.GetComputePlanParam(key=key)
@@ -210,10 +259,19 @@ class ChannelLedger:
     def register_tasks(
         self, tasks: Sequence[computetask_pb2.NewComputeTask]
     ) -> Sequence[computetask_pb2.ComputeTask]:
+        """The tasks, parents before their children."""
         request = computetask_pb2.RegisterTasksParam(tasks=tasks)
-        return self._call(
-            lambda: ComputeTaskServiceStub(self._channel).RegisterTasks, request
-        ).tasks
+        found = self._all_once(
+            lambda: (
+                self._call(
+                    lambda: ComputeTaskServiceStub(self._channel).RegisterTasks, request
+                ).tasks
+            ),
+            tasks,
+            self.task,
+        )
+        # What was asked for by key comes in the order in which it was sent.
+        return sorted(found, key=lambda task: task.rank) if isinstance(found, list) else found
 
     def task(self, key: str) -> computetask_pb2.ComputeTask:
         request = computetask_pb2.GetTaskParam(key=key)
@@ -258,7 +316,13 @@ class ChannelLedger:
         if not models:
             return []
         request = model_pb2.RegisterModelsParam(models=models)
-        return self._call(lambda: ModelServiceStub(self._channel).RegisterModels, request).models
+        return self._all_once(
+            lambda: (
+                self._call(lambda: ModelServiceStub(self._channel).RegisterModels, request).models
+            ),
+            models,
+            self.model,
+        )
 
     def model(self, key: str) -> model_pb2.Model:
         return self._call(
@@ -268,49 +332,46 @@ class ChannelLedger:
     def register_performance(
         self, new: performance_pb2.NewPerformance
     ) -> performance_pb2.Performance:
-        return self._call(lambda: PerformanceServiceStub(self._channel).RegisterPerformance, new)
+        return self._once(
+            lambda: PerformanceServiceStub(self._channel).RegisterPerformance,
+            new,
+            lambda: self._performance(new),
+        )
+
+    def _performance(self, of: performance_pb2.NewPerformance) -> performance_pb2.Performance:
+        filters = performance_pb2.PerformanceQueryFilter(
+            compute_task_key=of.compute_task_key,
+            compute_task_output_identifier=of.compute_task_output_identifier,
+        )
+        request = performance_pb2.QueryPerformancesParam(filter=filters, page_size=1)
+        found = self._call(
+            lambda: PerformanceServiceStub(self._channel).QueryPerformances, request
+        ).Performances
+        if not found:
+            raise LedgerError(grpc.StatusCode.NOT_FOUND, "OE0002: performance not found")
+        return found[0]
 
     def register_failure_report(
         self, new: failure_report_pb2.NewFailureReport
     ) -> failure_report_pb2.FailureReport:
-        return self._call(
-            lambda: FailureReportServiceStub(self._channel).RegisterFailureReport, new
+        stored = failure_report_pb2.GetFailureReportParam(asset_key=new.asset_key)
+        return self._once(
+            lambda: FailureReportServiceStub(self._channel).RegisterFailureReport,
+            new,
+            lambda: self._call(
+                lambda: FailureReportServiceStub(self._channel).GetFailureReport, stored
+            ),
+            ended=True,
         )
 
     def register_profiling_step(self, step: profiling_pb2.ProfilingStep) -> None:
         self._call(lambda: ProfilingServiceStub(self._channel).RegisterProfilingStep, step)
 
     # ------------------------------------------------------------------ events
-    def subscribe(self, after: str) -> "EventStream":
+    def subscribe(self, after: str) -> EventStream:
         """Events strictly after the id `after` (empty: from the beginning), pushed as they come."""
         request = event_pb2.SubscribeToEventsParam(start_event_id=after)
         call = EventServiceStub(self._channel).SubscribeToEvents(
             request, metadata=self._metadata, wait_for_ready=True
         )
         return EventStream(call, self._connection.renew)
-
-
-class EventStream:
-    """An open event stream; iterating blocks, `cancel` from another thread ends it."""
-
-    def __init__(
-        self, call: "grpc.CallIterator[event_pb2.Event]", broken: Callable[[], None]
-    ) -> None:
-        """`broken` is called when the connection fails."""
-        self._call = call
-        self._broken = broken
-
-    def __iter__(self) -> Iterator[event_pb2.Event]:
-        try:
-            yield from self._call
-        except grpc.RpcError as error:
-            refused = LedgerError.of(cast("grpc.Call", error))
-            if refused.code is grpc.StatusCode.CANCELLED:
-                return
-            if refused.code is grpc.StatusCode.UNAVAILABLE:
-                self._broken()
-            raise refused from None
-
-    def cancel(self) -> None:
-        with contextlib.suppress(Exception):
-            cast("grpc.Future[object]", self._call).cancel()
