@@ -8,15 +8,26 @@ from typing import ClassVar
 
 import grpc
 
+TEXT_BYTES = 2_000
+"""Of a status text: it travels as a header, three bytes for each that is not ASCII, and clients end calls whose
+headers pass 8 KiB."""
+
 
 class Refusal(Exception):
-    """A request that is not carried out. `str(refusal)` is the status text on the wire."""
+    """A request that is not carried out. `str(refusal)` is the status text on the wire, cut to TEXT_BYTES."""
 
     code: ClassVar[str] = ""
     status: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{self.code}: {message}" if self.code else message)
+        super().__init__(_short(f"{self.code}: {message}" if self.code else message))
+
+
+def _short(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= TEXT_BYTES:
+        return text
+    return data[:TEXT_BYTES].decode("utf-8", "ignore") + "…"
 
 
 class NotFound(Refusal):
