@@ -5,6 +5,7 @@ Nothing here counts tasks: the counts stand in the plan's row.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Integer, Row, Select, Text, case, cast, exist
 from sqlmodel import Session
 
 from backend.access.users.tables import DELETED, EXTERNAL, User
+from backend.access.visibility import visible
 from backend.assets.compute_plans.states import COUNTS, PlanStatus
 from backend.assets.compute_plans.tables import ComputePlan, ComputePlanCreator
 from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput
@@ -25,12 +27,13 @@ from backend.kit.filters import (
     matching,
     metadata_holding,
     numbers_between,
-    ordered_by,
     texts_in,
     uuids_in,
 )
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters, listed
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
 plans, creators = core(ComputePlan).c, core(ComputePlanCreator).c
 tasks, inputs = core(ComputeTask).c, core(ComputeTaskInput).c
@@ -76,31 +79,32 @@ ORDERING: dict[str, Any] = {
     "creator": CREATOR,
 }
 METADATA_FIELD = "metadata__"
+_COUNTS_OF = attrgetter(*COUNTS)
 ENDED = {PlanStatus.DONE, PlanStatus.FAILED, PlanStatus.CANCELED}
 
 
-def plans_of(channel: str) -> Select[Any]:
-    """The one door to plans: those of a channel, with all columns of the answer."""
-    return (
-        select(
-            plans.key,
-            plans.owner,
-            plans.name,
-            plans.tag,
-            plans.status,
-            plans.creation_date,
-            plans.start_date,
-            plans.end_date,
-            plans.failed_task_key,
-            cast(plans.metadata, Text).label("metadata_text"),
-            DURATION.label("duration"),
-            CREATOR.label("creator"),
-            *(plans[name] for name in COUNTS),
-        )
-        .outerjoin(ComputePlanCreator, creators.compute_plan_key == plans.key)
-        .outerjoin(core(User), users.id == creators.user_id)
-        .where(plans.channel == channel)
+_DOOR: Select[Any] = (
+    select(
+        cast(plans.key, Text).label("key"),
+        plans.owner,
+        plans.name,
+        plans.tag,
+        plans.status,
+        plans.creation_date,
+        plans.start_date,
+        plans.end_date,
+        cast(plans.failed_task_key, Text).label("failed_task_key"),
+        cast(plans.metadata, Text).label("metadata_text"),
+        DURATION.label("duration"),
+        CREATOR.label("creator"),
+        *(plans[name] for name in COUNTS),
     )
+    .outerjoin(ComputePlanCreator, creators.compute_plan_key == plans.key)
+    .outerjoin(core(User), users.id == creators.user_id)
+    .where(visible(plans, CHANNEL))
+)
+"""The one door to plans: those of a channel, with all columns of the answer."""
+_ONE = Statement(_DOOR.where(plans.key == key_parameter()))
 
 
 def conditions(parameters: Parameters) -> Conditions:
@@ -143,41 +147,50 @@ def _having_input(wanted: Conditions) -> Conditions:
     return [exists(task)] if wanted else []
 
 
+_LISTING = Listing(
+    _DOOR,
+    filters=conditions,
+    fields=ORDERING,
+    default=[plans.creation_date],
+    key=plans.key,
+    counted=select(func.count()).where(visible(plans, CHANNEL)),
+)
+
+
 def page(
     connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
 ) -> Page:
     """One page of the plans of a channel."""
-    fields = dict(ORDERING)
+    fields: dict[str, Any] = {}
     for name in listed(parameters, "ordering"):
         key = name.removeprefix("-").removeprefix(METADATA_FIELD)
         if name.removeprefix("-").startswith(METADATA_FIELD) and key:
             fields[METADATA_FIELD + key] = plans.metadata.op("->>", return_type=Text())(key)
-    order = ordered_by(parameters, fields, [plans.creation_date], plans.key)
-    return request.rows(connection, plans_of(channel).where(*conditions(parameters)), order)
+    return _LISTING.page(connection, parameters, request, more_fields=fields, channel=channel)
 
 
 def find(connection: Session | Connection, channel: str, key: UUID) -> dict[str, Any] | None:
     """One plan in its wire form; None when the channel has no such plan."""
-    row = connection.execute(plans_of(channel).where(plans.key == key)).one_or_none()
+    row = _ONE.first(connection, {"channel": channel, "key": str(key)})
     return wire(row, utc_now()) if row is not None else None
 
 
 def known(connection: Session | Connection, channel: str, keys: Sequence[UUID]) -> set[UUID]:
     """Those of `keys` that are plans of the channel."""
-    query = select(plans.key).where(plans.channel == channel, plans.key.in_(keys))
+    query = select(plans.key).where(visible(plans, channel), plans.key.in_(keys))
     return set(connection.execute(query).scalars())
 
 
 def metadata_keys(connection: Session | Connection, channel: str) -> list[str]:
     """The distinct metadata keys of a channel's plans, in the database's order of texts."""
     key = func.jsonb_object_keys(plans.metadata).label("key")
-    query = select(key).where(plans.channel == channel).distinct().order_by(key)
+    query = select(key).where(visible(plans, channel)).distinct().order_by(key)
     return list(connection.execute(query).scalars())
 
 
 def wire(row: Row[Any], now: datetime) -> dict[str, Any]:
     """A plan as clients see it (rest-api.md 11.1)."""
-    counts = {name: getattr(row, name) for name in COUNTS}
+    counts = dict(zip(COUNTS, _COUNTS_OF(row), strict=True))
     plan = {
         "key": row.key,
         "tag": row.tag,

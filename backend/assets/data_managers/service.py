@@ -133,7 +133,7 @@ class DataManagerService:
         request = PageRequest.of(parameters, maximum=self._node.settings.PAGINATION_MAX_PAGE_SIZE)
         with self._node.database.reading() as connection:
             page = store.page(connection, self._channel, parameters, request)
-            return page, store.whole(connection, page.rows, self._base)
+        return page, [store.whole(row, self._base) for row in page.rows]
 
 
 def _stored_as(key: UUID, name: str) -> str:

@@ -5,28 +5,41 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Text, cast, delete, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.data_managers.tables import DataManager, DataManagerFile
-from backend.assets.data_samples.tables import DataManagerSample, DataSample
+from backend.assets.data_samples.tables import DataManagerSample
 from backend.kit.addresses import asset_address
 from backend.kit.columns import core
 from backend.kit.filters import (
     Conditions,
     dates_between,
     matching,
-    ordered_by,
     permitting,
     texts_in,
     uuids_in,
 )
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
 managers = core(DataManager).c
-links, samples = core(DataManagerSample).c, core(DataSample).c
+links = core(DataManagerSample).c
 ORDERING: dict[str, Any] = {
     "creation_date": managers.creation_date,
     "key": managers.key,
@@ -35,23 +48,44 @@ ORDERING: dict[str, Any] = {
 }
 
 
+SAMPLE_KEYS = (
+    select(
+        func.string_agg(
+            cast(links.data_sample_key, Text),
+            aggregate_order_by(
+                literal_column("'\",\"'"), links.sample_creation_date, links.data_sample_key
+            ),
+        )
+    )
+    .where(links.data_manager_key == managers.key)
+    .correlate(core(DataManager))
+    .scalar_subquery()
+    .label("sample_keys")
+)
+"""The keys of a data manager's samples, by creation date and key: the inside of a JSON list."""
+
+_DOOR: Select[Any] = select(
+    cast(managers.key, Text).label("key"),
+    managers.name,
+    managers.owner,
+    managers.creation_date,
+    cast(managers.metadata, Text).label("metadata_text"),
+    managers.description_checksum,
+    managers.opener_checksum,
+    managers.permissions_download_public,
+    managers.permissions_download_authorized_ids,
+    managers.permissions_process_public,
+    managers.permissions_process_authorized_ids,
+    managers.logs_permission_public,
+    managers.logs_permission_authorized_ids,
+).where(visible(managers, CHANNEL))
+_WITH_SAMPLES = _DOOR.add_columns(SAMPLE_KEYS)
+_ONE = Statement(_WITH_SAMPLES.where(managers.key == key_parameter()))
+
+
 def managers_of(channel: str) -> Select[Any]:
     """The one door to data managers: those of a channel, with what their wire form needs."""
-    return select(
-        managers.key,
-        managers.name,
-        managers.owner,
-        managers.creation_date,
-        cast(managers.metadata, Text).label("metadata_text"),
-        managers.description_checksum,
-        managers.opener_checksum,
-        managers.permissions_download_public,
-        managers.permissions_download_authorized_ids,
-        managers.permissions_process_public,
-        managers.permissions_process_authorized_ids,
-        managers.logs_permission_public,
-        managers.logs_permission_authorized_ids,
-    ).where(managers.channel == channel)
+    return _DOOR.params(channel=channel)
 
 
 def wire(row: Row[Any], base: str) -> dict[str, Any]:
@@ -91,33 +125,10 @@ def wire(row: Row[Any], base: str) -> dict[str, Any]:
     }
 
 
-def samples_by_manager(
-    connection: Session | Connection, keys: Iterable[UUID]
-) -> dict[UUID, list[str]]:
-    """The sample keys of data managers, by creation date and key."""
-    query = (
-        select(
-            links.data_manager_key,
-            func.array_agg(
-                aggregate_order_by(cast(samples.key, Text), samples.creation_date, samples.key)
-            ).label("keys"),
-        )
-        .join_from(core(DataManagerSample), core(DataSample), samples.key == links.data_sample_key)
-        .where(links.data_manager_key.in_(list(keys)))
-        .group_by(links.data_manager_key)
-    )
-    return {row.data_manager_key: row.keys for row in connection.execute(query)}
-
-
-def whole(
-    connection: Session | Connection, rows: Iterable[Row[Any]], base: str
-) -> list[dict[str, Any]]:
-    """The wire forms of lists and details: with `data_sample_keys`."""
-    found = list(rows)
-    if not found:
-        return []
-    keys = samples_by_manager(connection, [row.key for row in found])
-    return [{**wire(row, base), "data_sample_keys": keys.get(row.key, [])} for row in found]
+def whole(row: Any, base: str) -> dict[str, Any]:
+    """The wire form of lists and details: with `data_sample_keys`."""
+    keys = f'["{row.sample_keys}"]' if row.sample_keys else "[]"
+    return {**wire(row, base), "data_sample_keys": orjson.Fragment(keys)}
 
 
 def conditions(parameters: Parameters) -> Conditions:
@@ -152,21 +163,28 @@ def conditions(parameters: Parameters) -> Conditions:
     ]
 
 
+_LISTING = Listing(
+    _WITH_SAMPLES,
+    filters=conditions,
+    fields=ORDERING,
+    default=[managers.creation_date],
+    key=managers.key,
+)
+
+
 def page(
     connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
 ) -> Page:
     """One page of the data managers of a channel."""
-    query = managers_of(channel).where(*conditions(parameters))
-    order = ordered_by(parameters, ORDERING, [managers.creation_date], managers.key)
-    return request.rows(connection, query, order)
+    return _LISTING.page(connection, parameters, request, channel=channel)
 
 
 def find(
     connection: Session | Connection, channel: str, key: UUID, base: str
 ) -> dict[str, Any] | None:
     """One data manager with its samples; None when the channel has no such data manager."""
-    row = connection.execute(managers_of(channel).where(managers.key == key)).one_or_none()
-    return whole(connection, [row], base)[0] if row is not None else None
+    row = _ONE.first(connection, {"channel": channel, "key": str(key)})
+    return whole(row, base) if row is not None else None
 
 
 def wire_by_key(
@@ -174,7 +192,7 @@ def wire_by_key(
 ) -> dict[UUID, dict[str, Any]]:
     """The wire forms of some data managers without their samples; unknown ones are left out."""
     query = managers_of(channel).where(managers.key.in_(list(keys)))
-    return {row.key: wire(row, base) for row in connection.execute(query)}
+    return {UUID(row.key): wire(row, base) for row in connection.execute(query)}
 
 
 def permission(connection: Connection, channel: str, key: UUID) -> Any | None:
@@ -185,7 +203,7 @@ def permission(connection: Connection, channel: str, key: UUID) -> Any | None:
         managers.permissions_process_authorized_ids.label("authorized_ids"),
         managers.opener_checksum,
         managers.description_checksum,
-    ).where(managers.channel == channel, managers.key == key)
+    ).where(visible(managers, channel), managers.key == key)
     return connection.execute(query).one_or_none()
 
 
@@ -198,7 +216,7 @@ def files(connection: Connection, key: UUID) -> Row[Any] | None:
 def unknown_here(connection: Connection, channel: str, keys: Iterable[UUID]) -> list[UUID]:
     """Which of `keys` are no data managers of our own in this channel."""
     table, wanted = core(DataManagerFile), list(keys)
-    query = select(table.c.key).where(table.c.channel == channel, table.c.key.in_(wanted))
+    query = select(table.c.key).where(visible(table, channel), table.c.key.in_(wanted))
     known = set(connection.execute(query).scalars())
     return [key for key in wanted if key not in known]
 
@@ -215,5 +233,5 @@ def forget_files(session: Session, key: UUID) -> None:
 def rename(session: Session, channel: str, key: UUID, name: str) -> None:
     table = core(DataManager)
     session.connection().execute(
-        table.update().where(table.c.key == key, table.c.channel == channel).values(name=name)
+        table.update().where(table.c.key == key, visible(table, channel)).values(name=name)
     )

@@ -8,11 +8,14 @@ from sqlalchemy import Connection, Row, Select, Text, cast, delete, func, insert
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.data_samples.tables import DataManagerSample, DataSample, DataSampleFile
 from backend.kit.columns import core
-from backend.kit.filters import Conditions, dates_between, ordered_by, texts_in, uuids_in
+from backend.kit.filters import Conditions, dates_between, texts_in, uuids_in
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
 samples, links = core(DataSample).c, core(DataManagerSample).c
 ORDERING: dict[str, Any] = {
@@ -20,20 +23,28 @@ ORDERING: dict[str, Any] = {
     "key": samples.key,
     "owner": samples.owner,
 }
-_MANAGER = cast(links.data_manager_key, Text)
 _MANAGERS = (
-    select(func.array_agg(aggregate_order_by(_MANAGER, links.data_manager_key)))
+    select(
+        func.array_agg(
+            aggregate_order_by(cast(links.data_manager_key, Text), links.data_manager_key)
+        )
+    )
     .where(links.data_sample_key == samples.key)
     .correlate(core(DataSample))
     .scalar_subquery()
 )
+_DOOR: Select[Any] = select(
+    cast(samples.key, Text).label("key"),
+    samples.owner,
+    samples.creation_date,
+    _MANAGERS.label("manager_keys"),
+).where(visible(samples, CHANNEL))
+_ONE = Statement(_DOOR.where(samples.key == key_parameter()))
 
 
 def samples_of(channel: str) -> Select[Any]:
     """The one door to data samples: those of a channel, with what their wire form needs."""
-    return select(
-        samples.key, samples.owner, samples.creation_date, _MANAGERS.label("manager_keys")
-    ).where(samples.channel == channel)
+    return _DOOR.params(channel=channel)
 
 
 def wire(row: Row[Any]) -> dict[str, Any]:
@@ -64,18 +75,26 @@ def conditions(parameters: Parameters) -> Conditions:
     ]
 
 
+_LISTING = Listing(
+    _DOOR,
+    filters=conditions,
+    fields=ORDERING,
+    default=[samples.creation_date],
+    key=samples.key,
+)
+
+
 def page(
     connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
 ) -> Page:
     """One page of the data samples of a channel."""
-    query = samples_of(channel).where(*conditions(parameters))
-    order = ordered_by(parameters, ORDERING, [samples.creation_date], samples.key)
-    return request.rows(connection, query, order)
+    return _LISTING.page(connection, parameters, request, channel=channel)
 
 
 def find(connection: Session | Connection, channel: str, key: UUID) -> dict[str, Any] | None:
     """One data sample; None when the channel has no such data sample."""
-    return wire_by_key(connection, channel, [key]).get(key)
+    row = _ONE.first(connection, {"channel": channel, "key": str(key)})
+    return wire(row) if row is not None else None
 
 
 def wire_by_key(
@@ -83,7 +102,7 @@ def wire_by_key(
 ) -> dict[UUID, dict[str, Any]]:
     """The wire forms of some data samples; unknown ones are left out."""
     query = samples_of(channel).where(samples.key.in_(list(keys)))
-    return {row.key: wire(row) for row in connection.execute(query)}
+    return {UUID(row.key): wire(row) for row in connection.execute(query)}
 
 
 def add_files(session: Session, rows: Sequence[dict[str, Any]]) -> None:

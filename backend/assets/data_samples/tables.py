@@ -6,12 +6,15 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from backend.kit.columns import moment
+from backend.kit.columns import moment, optional_moment
 
 
 class DataSample(SQLModel, table=True):
     __tablename__ = "data_sample"
-    __table_args__ = (Index("data_sample_page", "channel", "creation_date", "key"),)
+    __table_args__ = (
+        Index("data_sample_page", "channel", "creation_date", "key"),
+        Index("data_sample_channel", "channel"),  # small: samples are counted by it
+    )
 
     key: UUID = Field(primary_key=True)
     channel: str = Field(max_length=100)
@@ -22,15 +25,24 @@ class DataSample(SQLModel, table=True):
 class DataManagerSample(SQLModel, table=True):
     """Which samples belong to which data managers.
 
-    No foreign keys: a link's two ends may arrive by events in either order.
+    No foreign keys: a link's two ends may arrive by events in either order. `sample_creation_date` repeats the
+    sample's (null until the sample is known), so that one index gives the samples of a data manager in order.
     """
 
     __tablename__ = "data_manager_data_sample"
-    __table_args__ = (Index("data_manager_data_sample_manager", "data_manager_key"),)
+    __table_args__ = (
+        Index(
+            "data_manager_data_sample_list",
+            "data_manager_key",
+            "sample_creation_date",
+            "data_sample_key",
+        ),
+    )
 
     data_sample_key: UUID = Field(primary_key=True)
     data_manager_key: UUID = Field(primary_key=True)
     channel: str = Field(max_length=100)
+    sample_creation_date: datetime | None = optional_moment()
 
 
 class DataSampleFile(SQLModel, table=True):

@@ -1,14 +1,28 @@
 """All SQL about functions; reads give parts of JSON answers, built by PostgreSQL where they are nested."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Text, cast, delete, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy import literal_column as raw
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.functions.tables import (
     Function,
     FunctionFile,
@@ -18,18 +32,20 @@ from backend.assets.functions.tables import (
 )
 from backend.assets.tasks.tables import ComputeTask
 from backend.kit.addresses import asset_address
+from backend.kit.answers import dumps
 from backend.kit.columns import core
 from backend.kit.filters import (
     Conditions,
     dates_between,
     matching,
-    ordered_by,
     permitting,
     texts_in,
     uuids_in,
 )
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
 functions, tasks = core(Function).c, core(ComputeTask).c
 ORDERING: dict[str, Any] = {
@@ -61,24 +77,27 @@ _INPUTS = _declared(FunctionInput, "'kind', kind, 'optional', optional, 'multipl
 _OUTPUTS = _declared(FunctionOutput, "'kind', kind, 'multiple', multiple")
 
 
+_DOOR: Select[Any] = select(
+    cast(functions.key, Text).label("key"),
+    functions.name,
+    functions.owner,
+    functions.creation_date,
+    cast(functions.metadata, Text).label("metadata_text"),
+    functions.status,
+    functions.description_checksum,
+    functions.archive_checksum,
+    functions.permissions_download_public,
+    functions.permissions_download_authorized_ids,
+    functions.permissions_process_public,
+    functions.permissions_process_authorized_ids,
+    _INPUTS.label("inputs_text"),
+    _OUTPUTS.label("outputs_text"),
+).where(visible(functions, CHANNEL))
+
+
 def functions_of(channel: str) -> Select[Any]:
     """The one door to functions: those of a channel, with what their wire form needs."""
-    return select(
-        functions.key,
-        functions.name,
-        functions.owner,
-        functions.creation_date,
-        cast(functions.metadata, Text).label("metadata_text"),
-        functions.status,
-        functions.description_checksum,
-        functions.archive_checksum,
-        functions.permissions_download_public,
-        functions.permissions_download_authorized_ids,
-        functions.permissions_process_public,
-        functions.permissions_process_authorized_ids,
-        _INPUTS.label("inputs_text"),
-        _OUTPUTS.label("outputs_text"),
-    ).where(functions.channel == channel)
+    return _DOOR.params(channel=channel)
 
 
 def wire(row: Row[Any], base: str) -> dict[str, Any]:
@@ -139,6 +158,19 @@ def conditions(parameters: Parameters) -> Conditions:
     ]
 
 
+_LISTING: dict[str, Any] = {
+    "filters": conditions,
+    "fields": ORDERING,
+    "default": [functions.creation_date],
+    "key": functions.key,
+}
+_USED = select(tasks.function_key).where(
+    tasks.compute_plan_key == key_parameter("plan"), visible(tasks, CHANNEL)
+)
+_ALL = Listing(_DOOR, **_LISTING)
+_PLANS = Listing(_DOOR.where(functions.key.in_(_USED)), **_LISTING)
+
+
 def page(
     connection: Session | Connection,
     channel: str,
@@ -147,12 +179,9 @@ def page(
     plan: UUID | None = None,
 ) -> Page:
     """One page of the functions of a channel, or of those that a plan's tasks use."""
-    query = functions_of(channel).where(*conditions(parameters))
-    if plan is not None:
-        used = select(tasks.function_key).where(tasks.compute_plan_key == plan)
-        query = query.where(functions.key.in_(used))
-    order = ordered_by(parameters, ORDERING, [functions.creation_date], functions.key)
-    return request.rows(connection, query, order)
+    if plan is None:
+        return _ALL.page(connection, parameters, request, channel=channel)
+    return _PLANS.page(connection, parameters, request, channel=channel, plan=str(plan))
 
 
 def find(
@@ -170,7 +199,22 @@ def wire_by_key(
     if not wanted:
         return {}
     rows = connection.execute(functions_of(channel).where(functions.key.in_(wanted))).all()
-    return {row.key: wire(row, base) for row in rows}
+    return {UUID(row.key): wire(row, base) for row in rows}
+
+
+_EMBEDDED = Statement(
+    _DOOR.where(functions.key == func.any(cast(bindparam("keys"), ARRAY(Uuid(as_uuid=False)))))
+)
+
+
+def embedded(
+    connection: Session | Connection, channel: str, keys: Collection[str], base: str
+) -> dict[str, orjson.Fragment]:
+    """Functions in the form in which each of their tasks shows them, by key: serialized once for all tasks."""
+    if not keys:
+        return {}
+    rows = _EMBEDDED.rows(connection, {"channel": channel, "keys": list(keys)})
+    return {row.key: orjson.Fragment(dumps(wire(row, base))) for row in rows}
 
 
 def permission(connection: Connection, channel: str, key: UUID) -> Any | None:
@@ -182,7 +226,7 @@ def permission(connection: Connection, channel: str, key: UUID) -> Any | None:
         functions.archive_checksum,
         functions.description_checksum,
         functions.image_checksum,
-    ).where(functions.channel == channel, functions.key == key)
+    ).where(visible(functions, channel), functions.key == key)
     return connection.execute(query).one_or_none()
 
 
@@ -211,5 +255,5 @@ def forget_files(session: Session, key: UUID) -> None:
 def rename(session: Session, channel: str, key: UUID, name: str) -> None:
     table = core(Function)
     session.connection().execute(
-        table.update().where(table.c.key == key, table.c.channel == channel).values(name=name)
+        table.update().where(table.c.key == key, visible(table, channel)).values(name=name)
     )

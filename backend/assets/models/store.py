@@ -4,23 +4,34 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, Text, cast, select
 from sqlmodel import Session
 
+from backend.access.visibility import visible
 from backend.assets.models.tables import Model, ModelFile
 from backend.kit.addresses import asset_address
 from backend.kit.columns import core
-from backend.kit.filters import Conditions, dates_between, ordered_by, texts_in, uuids_in
+from backend.kit.filters import Conditions, dates_between, texts_in, uuids_in
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
 models = core(Model).c
 ORDERING: dict[str, Any] = {"creation_date": models.creation_date, "key": models.key}
 
 
+_DOOR: Select[Any] = select(
+    cast(models.key, Text).label("key"),
+    cast(models.compute_task_key, Text).label("compute_task_key"),
+    *(column for column in models if column.name not in ("key", "compute_task_key")),
+).where(visible(models, CHANNEL))
+_ONE = Statement(_DOOR.where(models.key == key_parameter()))
+
+
 def models_of(channel: str) -> Select[Any]:
     """The one door to models: those of a channel."""
-    return select(core(Model)).where(models.channel == channel)
+    return _DOOR.params(channel=channel)
 
 
 def conditions(parameters: Parameters) -> Conditions:
@@ -38,17 +49,25 @@ def conditions(parameters: Parameters) -> Conditions:
     ]
 
 
+_LISTING = Listing(
+    _DOOR,
+    filters=conditions,
+    fields=ORDERING,
+    default=[models.creation_date],
+    key=models.key,
+)
+
+
 def page(
     connection: Session | Connection, channel: str, parameters: Parameters, request: PageRequest
 ) -> Page:
     """One page of the models of a channel."""
-    order = ordered_by(parameters, ORDERING, [models.creation_date], models.key)
-    return request.rows(connection, models_of(channel).where(*conditions(parameters)), order)
+    return _LISTING.page(connection, parameters, request, channel=channel)
 
 
 def find(connection: Session | Connection, channel: str, key: UUID) -> Row[Any] | None:
     """One model; None when the channel has no such model."""
-    return connection.execute(models_of(channel).where(models.key == key)).one_or_none()
+    return _ONE.first(connection, {"channel": channel, "key": str(key)})
 
 
 def file_of(connection: Session | Connection, key: UUID) -> str | None:
@@ -62,7 +81,7 @@ def wire_by_key(
 ) -> dict[UUID, dict[str, Any]]:
     """The wire forms of some models, by key; unknown ones are left out."""
     rows = connection.execute(models_of(channel).where(models.key.in_(list(keys)))).all()
-    return {row.key: wire(row, base) for row in rows}
+    return {UUID(row.key): wire(row, base) for row in rows}
 
 
 def wire(row: Row[Any], base: str) -> dict[str, Any]:

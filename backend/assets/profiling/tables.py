@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column
+from sqlalchemy import BigInteger, Column, Index
 from sqlmodel import Field, SQLModel
 
 from backend.kit.columns import moment
@@ -17,9 +17,10 @@ class TaskProfiling(SQLModel, table=True):
     """`creation_date` is when the clock started."""
 
     __tablename__: ClassVar[str] = "task_profiling"
+    __table_args__ = (Index("task_profiling_list", "channel", "creation_date", "compute_task_key"),)
 
     compute_task_key: UUID = Field(primary_key=True)
-    channel: str = Field(max_length=100, index=True)
+    channel: str = Field(max_length=100)
     creation_date: datetime = moment()
 
 

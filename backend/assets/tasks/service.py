@@ -122,5 +122,5 @@ class TaskService:
 
     def _results(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
         keys = {row.function_key for row in rows}
-        embedded = functions.wire_by_key(connection, self._channel, keys, self._base)
+        embedded = functions.embedded(connection, self._channel, keys, self._base)
         return [store.wire(row, embedded) for row in rows]

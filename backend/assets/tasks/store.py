@@ -1,7 +1,7 @@
 """All reading of compute tasks: what a caller may see, as parts of JSON answers.
 
 A page costs two queries whatever its size: the rows with inputs and outputs as JSON text that is passed on
-unread, and the functions that they name.
+unread, and the functions that they name. How many tasks there are stands in the rows of their plans.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Integer, Row, Select, Text, case, cast, func, select
+from sqlalchemy import BigInteger, Connection, Integer, Row, Select, Text, case, cast, func, select
 from sqlmodel import Session
 
+from backend.access.visibility import visible
+from backend.assets.compute_plans.states import COUNTS
+from backend.assets.compute_plans.tables import ComputePlan
 from backend.assets.functions.tables import Function
 from backend.assets.tasks.states import TaskStatus
 from backend.assets.tasks.tables import ComputeTask
@@ -24,14 +27,15 @@ from backend.kit.filters import (
     matching,
     metadata_holding,
     numbers_between,
-    ordered_by,
     texts_in,
     uuids_in,
 )
+from backend.kit.listing import Listing
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters
+from backend.kit.statements import CHANNEL, Statement, key_parameter
 
-tasks = core(ComputeTask).c
+tasks, plans = core(ComputeTask).c, core(ComputePlan).c
 
 DURATION = case(
     (tasks.start_date.is_(None), 0),
@@ -69,28 +73,32 @@ _ERROR_TYPES = {
 }
 
 
+_DOOR: Select[Any] = select(
+    cast(tasks.key, Text).label("key"),
+    tasks.owner,
+    tasks.worker,
+    cast(tasks.compute_plan_key, Text).label("compute_plan_key"),
+    cast(tasks.function_key, Text).label("function_key"),
+    tasks.rank,
+    tasks.status,
+    tasks.tag,
+    cast(tasks.metadata, Text).label("metadata_text"),
+    tasks.creation_date,
+    tasks.start_date,
+    tasks.end_date,
+    DURATION.label("duration"),
+    tasks.error_type,
+    tasks.logs_permission_public,
+    tasks.logs_permission_authorized_ids,
+    cast(tasks.inputs, Text).label("inputs_text"),
+    cast(tasks.outputs, Text).label("outputs_text"),
+).where(visible(tasks, CHANNEL))
+_ONE = Statement(_DOOR.where(tasks.key == key_parameter()))
+
+
 def tasks_of(channel: str) -> Select[Any]:
     """The one door to tasks: those of a channel, with all columns of the answer."""
-    return select(
-        tasks.key,
-        tasks.owner,
-        tasks.worker,
-        tasks.compute_plan_key,
-        tasks.function_key,
-        tasks.rank,
-        tasks.status,
-        tasks.tag,
-        cast(tasks.metadata, Text).label("metadata_text"),
-        tasks.creation_date,
-        tasks.start_date,
-        tasks.end_date,
-        DURATION.label("duration"),
-        tasks.error_type,
-        tasks.logs_permission_public,
-        tasks.logs_permission_authorized_ids,
-        cast(tasks.inputs, Text).label("inputs_text"),
-        cast(tasks.outputs, Text).label("outputs_text"),
-    ).where(tasks.channel == channel)
+    return _DOOR.params(channel=channel)
 
 
 def conditions(parameters: Parameters) -> Conditions:
@@ -117,6 +125,24 @@ def conditions(parameters: Parameters) -> Conditions:
     ]
 
 
+_OF_PLAN = key_parameter("plan")
+_COUNTED = select(
+    cast(func.coalesce(func.sum(sum(plans[name] for name in COUNTS)), 0), BigInteger)
+).where(visible(plans, CHANNEL))
+_LISTING: dict[str, Any] = {
+    "filters": conditions,
+    "fields": ORDERING,
+    "default": [tasks.creation_date],
+    "key": tasks.key,
+}
+_ALL = Listing(_DOOR, counted=_COUNTED, **_LISTING)
+_PLANS = Listing(
+    _DOOR.where(tasks.compute_plan_key == _OF_PLAN),
+    counted=_COUNTED.where(plans.key == _OF_PLAN),
+    **_LISTING,
+)
+
+
 def page(
     connection: Session | Connection,
     channel: str,
@@ -126,26 +152,24 @@ def page(
     plan: UUID | None = None,
 ) -> Page:
     """One page of the tasks of a channel, or of one plan of it."""
-    query = tasks_of(channel).where(*conditions(parameters))
-    if plan is not None:
-        query = query.where(tasks.compute_plan_key == plan)
-    order = ordered_by(parameters, ORDERING, [tasks.creation_date], tasks.key)
-    return request.rows(connection, query, order)
+    if plan is None:
+        return _ALL.page(connection, parameters, request, channel=channel)
+    return _PLANS.page(connection, parameters, request, channel=channel, plan=str(plan))
 
 
 def find(connection: Session | Connection, channel: str, key: UUID) -> Row[Any] | None:
     """One task; None when the channel has no such task."""
-    return connection.execute(tasks_of(channel).where(tasks.key == key)).one_or_none()
+    return _ONE.first(connection, {"channel": channel, "key": str(key)})
 
 
 def by_keys(connection: Session | Connection, channel: str, keys: Sequence[UUID]) -> list[Row[Any]]:
     """Tasks in the order of `keys`; unknown ones are left out."""
     rows = connection.execute(tasks_of(channel).where(tasks.key.in_(keys))).all()
     found = {row.key: row for row in rows}
-    return [found[key] for key in keys if key in found]
+    return [found[str(key)] for key in keys if str(key) in found]
 
 
-def wire(row: Row[Any], functions: Mapping[UUID, Any]) -> dict[str, Any]:
+def wire(row: Row[Any], functions: Mapping[str, Any]) -> dict[str, Any]:
     """A task as clients see it (rest-api.md 12.1); `functions` holds the wire form of its function."""
     return {
         "key": row.key,

@@ -28,8 +28,10 @@ class WorkflowGraphService:
                 raise PermissionDenied(
                     f"Cannot build workflow graph for more than {MOST_TASKS} tasks."
                 )
-            functions = store.declarations(connection, {task.function_key for task in tasks})
+            keys = {task.function_key for task in tasks}
+            functions = store.declarations(connection, self._channel, keys)
+            edges = store.edges(connection, self._channel, [task.key for task in tasks])
         return {
             "tasks": [store.wire(task, functions.get(task.function_key)) for task in tasks],
-            "edges": store.edges(tasks),
+            "edges": edges,
         }

@@ -1,39 +1,58 @@
-"""All SQL of workflow graphs: two queries a graph, one for the tasks and one for their functions."""
+"""All SQL of workflow graphs: three queries a graph, for the tasks, their functions and the edges."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Text, cast, func, select
+from sqlalchemy import Connection, Text, Uuid, bindparam, cast, func, select
 from sqlalchemy import literal_column as raw
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.access.visibility import visible
 from backend.assets.functions.tables import Function, FunctionInput, FunctionOutput
-from backend.assets.tasks.tables import ComputeTask
+from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput
 from backend.kit.columns import core
+from backend.kit.statements import CHANNEL, Rows, Statement, key_parameter
 
-tasks, functions = core(ComputeTask).c, core(Function).c
+tasks, inputs, functions = core(ComputeTask).c, core(ComputeTaskInput).c, core(Function).c
 
 
-def tasks_of_plan(
-    connection: Connection, channel: str, plan: UUID, limit: int
-) -> Sequence[Row[Any]]:
-    """At most `limit` tasks of a plan, by rank; `inputs` is their list in its wire form."""
-    query: Select[Any] = (
-        select(
-            tasks.key,
-            tasks["rank"],
-            tasks.worker,
-            tasks.status,
-            tasks.function_key,
-            tasks.inputs,
-        )
-        .where(tasks.compute_plan_key == plan, visible(tasks, channel))
-        .order_by(tasks["rank"], tasks.key)
-        .limit(limit)
+_PLAN, _KEYS = key_parameter("plan"), cast(bindparam("keys"), ARRAY(Uuid(as_uuid=False)))
+_TASKS = Statement(
+    select(
+        cast(tasks.key, Text).label("key"),
+        tasks["rank"],
+        tasks.worker,
+        tasks.status,
+        cast(tasks.function_key, Text).label("function_key"),
     )
-    return connection.execute(query).all()
+    .where(tasks.compute_plan_key == _PLAN, visible(tasks, CHANNEL))
+    .order_by(tasks["rank"], tasks.key)
+    .limit(bindparam("limit"))
+)
+_EDGES = Statement(
+    select(
+        cast(inputs.parent_task_key, Text).label("source_task_key"),
+        inputs.parent_task_output_identifier.label("source_output_identifier"),
+        cast(inputs.task_key, Text).label("target_task_key"),
+        inputs.identifier.label("target_input_identifier"),
+    )
+    .where(inputs.parent_task_key == func.any(_KEYS), visible(inputs, CHANNEL))
+    .order_by(inputs.task_key, inputs.position)
+)
+"""From the side of the parents, which are tasks of the same plan: inputs that are data are not read."""
+
+
+def tasks_of_plan(connection: Connection, channel: str, plan: UUID, limit: int) -> Rows:
+    """At most `limit` tasks of a plan, by rank."""
+    return _TASKS.rows(connection, {"channel": channel, "plan": str(plan), "limit": limit})
+
+
+def edges(connection: Connection, channel: str, keys: list[str]) -> list[dict[str, Any]]:
+    """One for each input that is an output of one of the tasks."""
+    rows = _EDGES.rows(connection, {"channel": channel, "keys": keys})
+    return [row._asdict() for row in rows]
 
 
 def _specifications(table: Any) -> Any:
@@ -55,18 +74,26 @@ def _specifications(table: Any) -> Any:
 _INPUTS, _OUTPUTS = _specifications(FunctionInput), _specifications(FunctionOutput)
 
 
-def declarations(connection: Connection, keys: Iterable[UUID]) -> dict[UUID, Row[Any]]:
-    """Name and declarations of some functions, by key."""
-    query = select(
-        functions.key,
+_DECLARATIONS = Statement(
+    select(
+        cast(functions.key, Text).label("key"),
         functions.name,
         _INPUTS.label("inputs_text"),
         _OUTPUTS.label("outputs_text"),
-    ).where(functions.key.in_(list(keys)))
-    return {row.key: row for row in connection.execute(query)}
+    ).where(
+        functions.key == func.any(_KEYS),
+        visible(functions, CHANNEL),
+    )
+)
 
 
-def wire(task: Row[Any], function: Row[Any] | None) -> dict[str, Any]:
+def declarations(connection: Connection, channel: str, keys: Collection[str]) -> dict[str, Any]:
+    """Name and declarations of some functions, by key."""
+    rows = _DECLARATIONS.rows(connection, {"channel": channel, "keys": list(keys)})
+    return {row.key: row for row in rows}
+
+
+def wire(task: Any, function: Any | None) -> dict[str, Any]:
     """A task of the graph; a function that has not arrived yet has no name and no declarations."""
     return {
         "key": task.key,
@@ -77,18 +104,3 @@ def wire(task: Row[Any], function: Row[Any] | None) -> dict[str, Any]:
         "inputs_specs": orjson.Fragment((function and function.inputs_text) or "[]"),
         "outputs_specs": orjson.Fragment((function and function.outputs_text) or "[]"),
     }
-
-
-def edges(graph: Iterable[Row[Any]]) -> list[dict[str, Any]]:
-    """One for each input that is an output of another task."""
-    return [
-        {
-            "source_task_key": entry["parent_task_key"],
-            "source_output_identifier": entry["parent_task_output_identifier"],
-            "target_task_key": task.key,
-            "target_input_identifier": entry["identifier"],
-        }
-        for task in graph
-        for entry in task.inputs
-        if entry["parent_task_key"] is not None
-    ]
