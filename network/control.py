@@ -207,6 +207,8 @@ def waiting_for(layout: Layout, state: State) -> list[str]:
     if report.phase != "running":
         waiting = [row.name for row in report.rows if not row.healthy]
         return waiting or ["supervisor"]
+    if state.frontend is not None and not any(row.role == "frontend" for row in report.rows):
+        return ["frontend"]  # a running supervisor has not read the state again yet
     return [
         name
         for name in state.names

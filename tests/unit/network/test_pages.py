@@ -1,6 +1,7 @@
 """A built front end beside the API: its texts, its paths, and the network's files that follow from it."""
 
 import http.client
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +131,14 @@ def test_a_free_port_stays_the_pages_from_one_up_to_the_next(folder: Path) -> No
     before = state.ports["page-org-1"]
     assert state.replace_busy_ports() == []
     assert state.ports["page-org-1"] == before
+
+
+def test_up_waits_until_a_running_supervisor_serves_the_pages(tmp_path: Path) -> None:
+    layout = Layout.at(tmp_path / "state")
+    layout.make()
+    state = State.new(organizations=1, port=free_port())
+    before = {"phase": "running", "supervisor": None, "processes": [], "actors": []}
+    layout.processes_file.write_text(json.dumps(before))
+    assert control.waiting_for(layout, state) == ["org-1"]
+    state.frontend = str(tmp_path)
+    assert control.waiting_for(layout, state) == ["frontend"]
