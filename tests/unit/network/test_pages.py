@@ -137,7 +137,12 @@ def test_up_waits_until_a_running_supervisor_serves_the_pages(tmp_path: Path) ->
     layout = Layout.at(tmp_path / "state")
     layout.make()
     state = State.new(organizations=1, port=free_port())
-    before = {"phase": "running", "supervisor": None, "processes": [], "actors": []}
+    before: dict[str, object] = {
+        "phase": "running",
+        "supervisor": None,
+        "processes": [],
+        "actors": [],
+    }
     layout.processes_file.write_text(json.dumps(before))
     assert control.waiting_for(layout, state) == ["org-1"]
     state.frontend = str(tmp_path)
