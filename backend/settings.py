@@ -110,7 +110,11 @@ class Settings(BaseSettings):
     BUILDER_ENABLED: bool = False
     BUILDER_CONCURRENCY: int = 1
     IMAGE_BUILD_TIMEOUT: int = 3600
-    TASK_TIMEOUT: int = 0  # seconds, 0 = none
+    IMAGE_SAVING_TIMEOUT_SECONDS: int = Field(default=0, ge=0)  # 0 = none, as all time limits
+    TASK_TIMEOUT: int = Field(default=0, ge=0)  # seconds
+    TASK_STAGING_TIMEOUT: int = Field(default=0, ge=0)  # seconds that inputs may fail to come
+    TASK_RETRIES: int = Field(default=4, ge=0)  # after internal failures only
+    TASK_RETRY_BACKOFF_MAX: int = Field(default=60, ge=0)  # seconds; the first pause is one
     TASK_LOG_RETENTION: int = Field(default=7 * 86_400, ge=0)  # seconds, of successes; 0: not kept
     WORKERS: int = 2
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
@@ -142,6 +146,8 @@ class Settings(BaseSettings):
     )
     RUN_ENVIRONMENT: dict[str, str] = Field(default_factory=dict)  # rule 42
     LOG_LEVEL: str = "INFO"
+    ENABLE_METRICS: bool = True
+    METRICS_TOKEN: str = Field(default="", repr=False)  # unset: for this machine's processes only
 
     @field_validator("SECRET_KEY")
     @classmethod

@@ -19,12 +19,13 @@ from backend.assets.profiling import tables as profiling
 from backend.assets.tasks import tables as tasks
 from backend.engine.bridge import tables as bridge
 from backend.engine.compute import tables as compute
+from backend.monitoring import tables as monitoring
 
 ROOMS = (
     *(oidc, organizations, sessions, throttle, tokens, users),
     *(functions, data_managers, data_samples, compute_plans, tasks),
     *(models, performances, profiling, failure_reports),
-    *(bridge, compute),
+    *(bridge, compute, monitoring),
 )
 
 metadata = SQLModel.metadata

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,7 +22,7 @@ from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
 from backend.engine.compute.loops import Keeper, Loop
-from backend.engine.compute.preparation import Preparation
+from backend.engine.compute.preparation import Limits, Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.scheduler import Scheduler
 from backend.engine.compute.wakeups import Wakeups
@@ -32,6 +33,7 @@ from backend.engine.images.stand_ins import network_environment
 from backend.engine.images.store import ImageStore
 from backend.engine.images.transfer import ImageTransfer
 from backend.kit.migrations import prepare
+from backend.monitoring.counters import Counters
 from backend.node import Node
 from backend.settings import Settings
 
@@ -136,14 +138,19 @@ class ControlPlane:
     def _build(self) -> list[Threaded]:
         settings, node, wake = self._settings, self._node, self._wakeups.wake
         database, storage, ledger, me = node.database, node.storage, node.ledger.on, settings.MSP_ID
-        cache = AssetCache(settings.MEDIA_ROOT / "cache", me, storage, node.exchange)
+        counters = Counters(database)
+        moved = partial(counters.add, "substra_transfer_bytes")
+        folder = settings.MEDIA_ROOT / "cache"
+        cache = AssetCache(folder, me, storage, node.exchange, partial(moved, kind="model"))
         store = _image_store(settings)
-        images = ImageTransfer(store, node.exchange, me, settings.MEDIA_ROOT / "cache" / "images")
+        images = ImageTransfer(
+            store, node.exchange, me, folder / "images", partial(moved, kind="image")
+        )
         reporter = Reporter(settings, database, storage, ledger)
         self._preparation = Preparation(
             database,
             me,
-            settings.TASK_TIMEOUT,
+            Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT),
             Site.of(settings),
             cache,
             images,
@@ -153,7 +160,7 @@ class ControlPlane:
             settings.MEDIA_ROOT / "outbox",
         )
         self._pool = RunnerPool(settings, database, self._host, wake)
-        scheduler = Scheduler(settings, database, self._preparation, wake)
+        scheduler = Scheduler(settings, database, self._preparation, wake, counters)
         chores = Chores(database, me, storage, cache, ledger)
         janitor = Janitor(settings, database, storage, cache, ledger, wake)
         loops = [
@@ -172,7 +179,7 @@ class ControlPlane:
             )
             known = lambda digest: _has(store, digest)  # noqa: E731
             canceled = self._wakeups.signal("cancel")
-            builds = Builds(settings, database, storage, ledger, builder, known, canceled)
+            builds = Builds(settings, database, storage, ledger, builder, known, canceled, counters)
             for number in range(max(1, settings.BUILDER_CONCURRENCY)):
                 name = f"builder:{number}" if number else "builder"
                 loops.append(self._loop(name, builds.turn, "build", 1.0))

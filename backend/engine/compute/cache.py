@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,16 @@ class ForGood(Exception):
 class AssetCache:
     """The cache of one organization below `<MEDIA_ROOT>/cache`."""
 
-    def __init__(self, root: Path, me: str, storage: Storage, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        root: Path,
+        me: str,
+        storage: Storage,
+        exchange: Exchange,
+        moved: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """`moved` is told the bytes that came from another organization."""
+        self._moved = moved
         self.models = root / "models"
         self.samples = root / "data_samples"
         self.openers = root / "openers"
@@ -88,7 +97,7 @@ class AssetCache:
         target = self.models / str(asset.key)
         beside = self.models / f".{asset.key}.fetched"
         try:
-            self._exchange.fetch(
+            size = self._exchange.fetch(
                 asset.owner,
                 channel,
                 f"/model/{asset.key}/file/",
@@ -104,6 +113,7 @@ class AssetCache:
             raise ForGood(
                 f"the owner refuses the model of input {asset.identifier!r} ({error.status_code})"
             ) from None
+        self._moved(size)
         beside.chmod(0o444)
         beside.replace(target)
 

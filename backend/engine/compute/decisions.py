@@ -85,9 +85,14 @@ def done(transition: tuple[str, str] | None, *, unknown: bool) -> Answer:
     return Answer.OVER if status in set(FINAL) else Answer.BROKEN
 
 
-def worn_out(attempts: int) -> bool:
+def worn_out(attempts: int, *, most: int = ATTEMPTS) -> bool:
     """True when a task lost so many workers that the next would only be lost as well."""
-    return attempts >= ATTEMPTS
+    return attempts >= most
+
+
+def too_long(waited_s: float, limit_s: float) -> bool:
+    """True when a step took longer than its limit; 0 is no limit."""
+    return 0 < limit_s < waited_s
 
 
 def back_off_s(attempts: int, *, most: float = 60.0) -> float:

@@ -15,7 +15,7 @@ import structlog
 
 from backend.engine.compute import decisions
 from backend.engine.compute.claiming import Claiming
-from backend.engine.compute.decisions import Answer, Verdict, worn_out
+from backend.engine.compute.decisions import Answer, Verdict, back_off_s, worn_out
 from backend.engine.compute.demands import Site
 from backend.engine.compute.giving_up import fail_internally
 from backend.engine.compute.outbox import Entry, OutboxStore
@@ -25,6 +25,7 @@ from backend.engine.compute.results import STEPS, Accepted, Result, Unacceptable
 from backend.engine.compute.sessions import SessionStore, digest
 from backend.kit.database import Database
 from backend.kit.errors import Unauthenticated
+from backend.monitoring.counters import Counters
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
 from backend.settings import Settings
@@ -48,7 +49,10 @@ class RunnerService:
         database: Database,
         ledger: Callable[[str], ChannelLedger],
         reporter: Reporter,
+        counters: Counters,
     ) -> None:
+        self._name = settings.NAME
+        self._counters = counters
         self._secret = settings.SECRET_KEY
         self._outbox: Path = settings.MEDIA_ROOT / "outbox"
         self._database = database
@@ -57,6 +61,8 @@ class RunnerService:
         heads = settings.FUNCTION_LOG_HEAD_BYTES + settings.FUNCTION_LOG_TAIL_BYTES
         self._most_log = heads + MARKER
         self._has = Site.of(settings).has
+        self._retries = settings.TASK_RETRIES
+        self._back_off_s = settings.TASK_RETRY_BACKOFF_MAX
         self._known: dict[UUID, tuple[float, str]] = {}
         self.blocked = False
         """The last look found a task that does not fit beside those that run: a result may make room."""
@@ -93,6 +99,15 @@ class RunnerService:
             if held.verdict is not Verdict.ACCEPT:
                 log.info("result_" + held.verdict, task=str(result.task), session=str(session))
                 return None
+            if self._repeats(result, held.attempts):
+                reason = result.failure.reason if result.failure else ""
+                after_s = back_off_s(held.attempts + 1, most=self._back_off_s)
+                store.again(result.task, reason, after_s)
+                self._counters.add("celery_tasks_retried", hostname=self._name, name="compute_task")
+                log.warning(
+                    "task_repeated", task=str(result.task), attempt=held.attempts, reason=reason
+                )
+                return None
             try:
                 accepted = accept(
                     result,
@@ -103,11 +118,18 @@ class RunnerService:
             except Unacceptable as error:
                 log.warning("result_unacceptable", task=str(result.task), reason=str(error))
                 accepted = Accepted(failure="INTERNAL", reason=str(error))
+            self._counters.add("substra_task_starts", start=result.start)
             steps = {s: int(result.steps[s]) for s in STEPS if s in result.steps}
             return store.put(result.task, held.channel, result.lock_token, accepted, steps)
 
+    def _repeats(self, result: Result, attempts: int) -> bool:
+        """Only what is nobody's fault is tried again: never a function that fails, nor what it put out."""
+        internal = result.failure is not None and result.failure.category == "INTERNAL"
+        return internal and attempts <= self._retries
+
     def report(self, entry: Entry) -> None:
         self._reporter.report(entry)
+        self._counters.flush()
 
     def held(self, session: UUID) -> Claimed | None:
         """The lease that this session has already: the answer that brought it was lost."""
@@ -153,7 +175,8 @@ class RunnerService:
             return WorkQueue(database).beat(session, leases)
 
     def canceled(self, session: UUID) -> list[UUID]:
-        """Tasks of this session that have to stop."""
+        """Tasks of this session that have to stop. Asked now and then by idle runners too."""
+        self._counters.flush()
         with self._database.transaction(durable=False) as database:
             return SessionStore(database).canceled(session)
 
@@ -162,7 +185,7 @@ class RunnerService:
         if work.canceled:
             self._drop(work, "its plan was canceled")
             return False
-        if worn_out(work.attempts - 1):
+        if worn_out(work.attempts - 1, most=self._retries + 1):
             self._fail(work, f"{work.attempts - 1} workers were lost while running this task")
             return False
         return True

@@ -44,6 +44,12 @@ _PUT = text("""
                     offer = NULL, changed = now()
     WHERE kind = 'task' AND key = :key
 """)
+_AGAIN = text("""
+    UPDATE work SET state = 'new', leased_until = NULL, session = NULL, last_error = :reason,
+                    cause = :cause, offer = NULL, waits_since = NULL, changed = now(),
+                    not_before = now() + make_interval(secs => :after)
+    WHERE kind = 'task' AND key = :key
+""")
 _LOG_FILE = text("""
     INSERT INTO log_file (asset_key, channel, asset_type, bucket, file, checksum, size, creation_date)
     VALUES (:key, :channel, :type, 'substra-asset-logs', :file, :checksum, :size, now())
@@ -94,6 +100,7 @@ class Held:
     verdict: Verdict
     channel: str
     offer: dict[str, Any] | None
+    attempts: int = 0
 
 
 class OutboxStore:
@@ -109,7 +116,7 @@ class OutboxStore:
             return Held(Verdict.REFUSE, "", None)
         recorded = (row.recorded or "") if row.kept else None
         verdict = judge(State(row.state), row.lock_token, recorded, token)
-        return Held(verdict, row.channel, row.offer)
+        return Held(verdict, row.channel, row.offer, row.attempts)
 
     def put(
         self,
@@ -133,6 +140,12 @@ class OutboxStore:
         self._connection.execute(_PUT, values)
         self._log(task, channel, accepted)
         return Entry(task, channel, accepted)
+
+    def again(self, task: UUID, reason: str, after_s: float) -> None:
+        """The lease ended in nothing, through no fault of the user: prepare the task anew after a while."""
+        cause = f"it will be tried again: {reason}"[:500]
+        values = {"key": task, "reason": reason[:2000], "cause": cause, "after": after_s}
+        self._connection.execute(_AGAIN, values)
 
     def _log(self, task: UUID, channel: str, accepted: Accepted) -> None:
         if accepted.log:

@@ -42,6 +42,17 @@ MOST_FLYING = 2 * TRANSFERS
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits of a task in seconds; 0: none.
+
+    `stage_s` counts from the first preparation in vain: a large transfer that goes on is not ended.
+    """
+
+    run_s: int = 0
+    stage_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """What of a task is on this machine: paths by asset, and the image's environment."""
 
@@ -58,7 +69,7 @@ class Preparation:
         self,
         database: Database,
         me: str,
-        timeout_s: int,
+        limits: Limits,
         site: Site,
         cache: AssetCache,
         images: ImageTransfer,
@@ -69,7 +80,7 @@ class Preparation:
     ) -> None:
         self._database = database
         self._me = me
-        self._timeout_s = timeout_s
+        self._limits = limits
         self._site = site
         self._cache = cache
         self._images = images
@@ -207,10 +218,16 @@ class Preparation:
         cause = str(error) or repr(error)
         log.warning("task_waits", task=str(work.key), cause=cause)
         with self._database.transaction() as session:
-            attempts = PreparingStore(session).tries(work)
-            WorkQueue(session).retry(
-                work, cause, after_s=back_off_s(attempts), cause=cause[:500], counted=True
-            )
+            attempts, waited_s = PreparingStore(session).tries(work)
+            if not decisions.too_long(waited_s, self._limits.stage_s):
+                WorkQueue(session).retry(
+                    work, cause, after_s=back_off_s(attempts), cause=cause[:500], counted=True
+                )
+                return
+            reason = f"its inputs did not come within {self._limits.stage_s:g} s: {cause}"
+            entry = fail_internally(session, work, reason)
+        if entry is not None:
+            self._reporter.report(entry)
 
     # ------------------------------------------------------------------ what a lease holds
     def _local(self, context: TaskContext) -> Local | None:
@@ -238,7 +255,7 @@ class Preparation:
             "plan": str(context.plan),
             "rank": context.rank,
             "function": str(context.function),
-            "timeout_s": self._timeout_s,
+            "timeout_s": self._limits.run_s,
             "resources": asdict(local.needs),
             "environment": local.environment,
             "inputs": [_input(asset, local.paths[asset.key]) for asset in context.inputs],

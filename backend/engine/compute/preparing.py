@@ -39,7 +39,7 @@ _TAKE = text("""
 """)
 _OFFER = text("""
     UPDATE work SET state = 'ready', offer = CAST(:offer AS jsonb), lock_token = NULL, leased_until = NULL,
-                    cause = NULL, tries = 0, changed = now(),
+                    cause = NULL, tries = 0, waits_since = NULL, changed = now(),
                     cpus = :cpus, memory_bytes = :memory_bytes, gpus = :gpus
     WHERE id = :id AND (state = 'new' OR (state = 'preparing' AND lock_token = :token)) RETURNING id
 """)
@@ -48,7 +48,10 @@ _WAIT = text("""
     UPDATE work SET not_before = now() + make_interval(secs => :after), cause = :cause, changed = now()
     WHERE id = :id
 """)
-_TRIES = text("UPDATE work SET tries = tries + 1 WHERE id = :id RETURNING tries")
+_TRIES = text("""
+    UPDATE work SET tries = tries + 1, waits_since = COALESCE(waits_since, now()) WHERE id = :id
+    RETURNING tries, extract(epoch FROM now() - waits_since)::float8 AS waited_s
+""")
 
 
 class PreparingStore:
@@ -96,7 +99,7 @@ class PreparingStore:
     def wait(self, work: Claimed, cause: str, after_s: float) -> None:
         self._connection.execute(_WAIT, {"id": work.id, "cause": cause, "after": after_s})
 
-    def tries(self, work: Claimed) -> int:
-        """Count one more vain preparation; they have no limit, only a back-off (rule 44)."""
-        found: int = self._connection.execute(_TRIES, {"id": work.id}).scalar_one()
-        return found
+    def tries(self, work: Claimed) -> tuple[int, float]:
+        """Count one more vain preparation: how many, and the seconds since the first (rule 44)."""
+        row = self._connection.execute(_TRIES, {"id": work.id}).one()
+        return row.tries, row.waited_s

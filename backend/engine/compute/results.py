@@ -48,6 +48,12 @@ class Result(_Wire):
     steps: dict[str, float] = Field(default_factory=dict)
     profile: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def start(self) -> str:
+        """How the function was started, by one of three words whatever the runner says."""
+        start = self.profile.get("start")
+        return start if start in ("zygote", "cold") else "unknown"
+
 
 class AcceptedModel(BaseModel):
     identifier: str

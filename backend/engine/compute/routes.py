@@ -17,12 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.line import Line
+from backend.engine.compute.metrics import router as metrics
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.wakeups import Wakeups
 from backend.engine.task_logs.routes import router as task_logs
 from backend.engine.waiting.routes import router as waiting
 from backend.kit.errors import Invalid, Overloaded, Unauthenticated
+from backend.monitoring.counters import Counters
 from backend.node import Node
 
 log = structlog.get_logger()
@@ -62,7 +64,10 @@ class RunnerGate:
 
     def __init__(self, node: Node) -> None:
         reporter = Reporter(node.settings, node.database, node.storage, node.ledger.on)
-        self.service = RunnerService(node.settings, node.database, node.ledger.on, reporter)
+        self.counters = Counters(node.database)
+        self.service = RunnerService(
+            node.settings, node.database, node.ledger.on, reporter, self.counters
+        )
         self.wakeups = Wakeups(node.database)
         self.line = Line(self.wakeups.signal("ready"))
         self.draining = False
@@ -125,6 +130,7 @@ class RunnerGate:
         self.drain()
         if self._begun:
             await asyncio.wait(list(self._begun.values()), timeout=DRAIN_S)
+        await to_thread.run_sync(partial(self.counters.flush, now=True))
         await to_thread.run_sync(self.wakeups.close)
 
 
@@ -236,5 +242,6 @@ async def _body(request: Request, shape: type[Body]) -> Body:
 router = APIRouter(lifespan=_lifespan)
 """All routes of the engine."""
 router.include_router(runner)
+router.include_router(metrics)
 router.include_router(waiting)
 router.include_router(task_logs)

@@ -11,6 +11,7 @@ from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.queue import WorkQueue
 from backend.engine.compute.tables import Kind
 from backend.kit.database import Database
+from backend.monitoring.counters import Counters
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -25,7 +26,9 @@ class Scheduler:
         database: Database,
         preparation: Preparation,
         wake: Callable[[set[str]], None],
+        counters: Counters,
     ) -> None:
+        self._counters = counters
         self._settings = settings
         self._shared = False
         self._database = database
@@ -40,6 +43,7 @@ class Scheduler:
             self._swept = time.monotonic()
             self.sweep()
             self.weigh()
+            self._counters.flush()
         return worked
 
     def weigh(self) -> None:
@@ -65,6 +69,8 @@ class Scheduler:
         """Leases that ran out: their work may be claimed again."""
         with self._database.transaction() as session:
             opened = WorkQueue(session).sweep()
+        for kind, _ in opened:
+            self._counters.add("substra_lease_expiries", kind=kind)
         if opened:
             log.warning("leases_ran_out", works=[f"{kind}:{key}" for kind, key in opened])
             self._wake({topic for kind, _ in opened for topic in TOPICS.get(kind, ("chore",))})

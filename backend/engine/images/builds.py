@@ -18,7 +18,7 @@ from uuid import uuid4
 import structlog
 
 from backend.engine.compute.chores import cancel_unneeded
-from backend.engine.compute.decisions import back_off_s, clamp_microseconds
+from backend.engine.compute.decisions import back_off_s, clamp_microseconds, too_long
 from backend.engine.compute.leases import heartbeat
 from backend.engine.compute.queue import ATTEMPTS, Claimed, WorkQueue
 from backend.engine.compute.results import AcceptedLog
@@ -28,6 +28,7 @@ from backend.engine.images.builds_store import BuildsStore, Source
 from backend.engine.images.embedded import BuildFailed, BuiltImage
 from backend.engine.images.processes import BuildStopped
 from backend.kit.database import Database
+from backend.monitoring.counters import Counters
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
 from backend.ports.storage import Storage, StoredFileMissing
@@ -37,6 +38,10 @@ from protos.orchestrator import common_pb2, failure_report_pb2, function_pb2, pr
 log = structlog.get_logger()
 BUILDING = "FUNCTION_STATUS_BUILDING"
 READY = "FUNCTION_STATUS_READY"
+
+
+class NotSaved(Exception):
+    """The time limit of saving a built image passed."""
 
 
 class ImageBuilder(Protocol):
@@ -59,6 +64,7 @@ class Builds:
         builder: ImageBuilder,
         known: Callable[[str], bool],
         canceled: Signal,
+        counters: Counters,
     ) -> None:
         """`canceled` is fired when plans are canceled: running builds look whether they are still wanted."""
         self._settings = settings
@@ -68,6 +74,7 @@ class Builds:
         self._builder = builder
         self._known = known
         self._canceled = canceled
+        self._counters = counters
         self._holder = uuid4()
 
     def turn(self) -> bool:
@@ -137,7 +144,11 @@ class Builds:
     ) -> None:
         started, key = time.monotonic(), str(work.key)
         with self._database.transaction() as session:
-            BuildsStore(session).image(work.key, work.channel, digest)
+            store = BuildsStore(session)
+            store.image(work.key, work.channel, digest)
+            saving_s = store.saving_s(work.key)
+        if too_long(saving_s, self._settings.IMAGE_SAVING_TIMEOUT_SECONDS):
+            raise NotSaved(f"the image could not be saved for {saving_s:.0f} s")
         _profile(ledger, key, "build_image", seconds)
         address = self._settings.address(f"function/{key}/image/")
         ledger.update_function(
@@ -196,7 +207,8 @@ class Builds:
             "build_repeated", function=str(work.key), attempt=work.attempts, error=repr(error)
         )
         unreachable = isinstance(error, LedgerError) and error.outcome_unknown
-        if work.attempts >= ATTEMPTS and not unreachable:
+        worn = work.attempts >= ATTEMPTS and not unreachable
+        if worn or isinstance(error, NotSaved):
             log.error("build_given_up", function=str(work.key), reason=repr(error))
             ledger = self._ledger(work.channel)
             try:
@@ -215,6 +227,8 @@ class Builds:
                 with self._database.transaction() as session:
                     WorkQueue(session).settle(work)
                 return
+        name = self._settings.NAME
+        self._counters.add("celery_tasks_retried", hostname=name, name="build_image")
         with self._database.transaction() as session:
             WorkQueue(session).retry(
                 work,

@@ -24,6 +24,11 @@ _IMAGE = text("""
 """)
 
 
+_SAVING = text("""
+    SELECT extract(epoch FROM now() - creation_date)::float8 FROM function_image WHERE function_key = :key
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a build starts from. `built` are manifests that were built from the same archive before."""
@@ -49,6 +54,10 @@ class BuildsStore:
         """The image's row, committed before the ledger hears of it (rule 3)."""
         values = {"key": function, "channel": channel, "checksum": digest}
         self._connection.execute(_IMAGE, values)
+
+    def saving_s(self, function: UUID) -> float:
+        """For how many seconds the built image has been waiting for the ledger to hear of it."""
+        return float(self._connection.execute(_SAVING, {"key": function}).scalar() or 0.0)
 
     def log(self, function: UUID, channel: str, log: AcceptedLog) -> None:
         OutboxStore(self._session).log_file(function, channel, "FAILED_ASSET_FUNCTION", log)

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,16 @@ class ImageForGood(Exception):
 class ImageTransfer:
     """The images that tasks of this organization run in. Thread-safe; one transfer an image at a time."""
 
-    def __init__(self, store: ImageStore, exchange: Exchange, me: str, scratch: Path) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        exchange: Exchange,
+        me: str,
+        scratch: Path,
+        moved: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """`moved` is told the bytes that came from another organization."""
+        self._moved = moved
         self._store = store
         self._exchange = exchange
         self._me = me
@@ -93,7 +103,7 @@ class ImageTransfer:
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self._scratch / f"image-{checksum}"
         try:
-            self._exchange.fetch(owner, channel, query, target, checksum)
+            self._moved(self._exchange.fetch(owner, channel, query, target, checksum))
         except WrongChecksum:
             raise ImageForGood("the function's image has a wrong checksum") from None
         except PeerRefused as error:

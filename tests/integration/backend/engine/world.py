@@ -23,13 +23,14 @@ from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.loops import Keeper, Loop
-from backend.engine.compute.preparation import Preparation
+from backend.engine.compute.preparation import Limits, Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.scheduler import Scheduler
 from backend.engine.compute.sessions import SessionStore
 from backend.engine.compute.wakeups import Wakeups
 from backend.kit.database import Database
+from backend.monitoring.counters import Counters
 from backend.ports.exchange import Exchange
 from backend.ports.ledger.client import ChannelLedger, Ledger
 from backend.ports.storage import FilesystemStorage
@@ -146,11 +147,12 @@ class World:
         settings, database, ledger = self.settings, self.database, self.breaking
         self.cache = AssetCache(settings.MEDIA_ROOT / "cache", ME, self.storage, Exchange(settings))
         self.reporter = Reporter(settings, database, self.storage, ledger)
-        self.service = RunnerService(settings, database, ledger, self.reporter)
+        self.counters = Counters(database)
+        self.service = RunnerService(settings, database, ledger, self.reporter, self.counters)
         self.preparation = Preparation(
             database,
             ME,
-            0,
+            Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT),
             Site.of(settings),
             self.cache,
             self.images,  # type: ignore[arg-type]
@@ -159,7 +161,9 @@ class World:
             self.wakeups.wake,
             settings.MEDIA_ROOT / "outbox",
         )
-        self.scheduler = Scheduler(settings, database, self.preparation, self.wakeups.wake)
+        self.scheduler = Scheduler(
+            settings, database, self.preparation, self.wakeups.wake, self.counters
+        )
         self.chores = Chores(database, ME, self.storage, self.cache, self.connection.on)
         self.janitor = Janitor(
             settings, database, self.storage, self.cache, self.connection.on, self.wakeups.wake

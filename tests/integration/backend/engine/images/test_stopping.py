@@ -95,6 +95,7 @@ def _builds(world: World, endless: Endless) -> Builds:
         endless,
         lambda digest: False,
         world.wakeups.signal("cancel"),
+        world.counters,
     )
 
 

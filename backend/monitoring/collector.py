@@ -1,0 +1,140 @@
+"""An organization's metrics, read from its rows whenever somebody asks (compute.md 8.3).
+
+The original's names where they mean the same: `hostname` is a runner, or the organization where a count is not
+one runner's; `name` is `compute_task` or `build_image`. No label holds a key.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, text
+
+from backend.kit.database import Database
+
+SEEN_S = 150
+"""A runner's sign of life is noted at most once a minute."""
+_TASKS = text("""
+    SELECT 'compute_task' AS name,
+           count(*) FILTER (WHERE start_date IS NOT NULL
+                            OR status IN ('STATUS_WAITING_FOR_EXECUTOR_SLOT', 'STATUS_DONE')) AS received,
+           count(*) FILTER (WHERE start_date IS NOT NULL) AS started,
+           count(*) FILTER (WHERE status = 'STATUS_FAILED' AND start_date IS NOT NULL) AS failed,
+           count(*) FILTER (WHERE status = 'STATUS_DONE') AS succeeded
+    FROM compute_task WHERE worker = :me
+    UNION ALL
+    SELECT 'build_image', count(*), count(*) FILTER (WHERE status <> 'FUNCTION_STATUS_WAITING'),
+           count(*) FILTER (WHERE status = 'FUNCTION_STATUS_FAILED'),
+           count(*) FILTER (WHERE status = 'FUNCTION_STATUS_READY')
+    FROM function WHERE owner = :me
+""")
+_RUNNERS = text("""
+    SELECT s.name, bool_or(COALESCE(s.last_seen, s.created) > now() - make_interval(secs => :seen)) AS up,
+           count(w.id) AS active
+    FROM runner_session s LEFT JOIN work w ON w.session = s.id AND w.state = 'leased' AND w.kind = 'task'
+    GROUP BY s.name
+""")
+_QUEUE = text("""
+    SELECT kind, state, count(*) AS depth,
+           EXTRACT(epoch FROM now() - min(created))::float8 AS oldest_s,
+           sum(cpus) AS cpus, sum(memory_bytes)::float8 AS memory_bytes, sum(gpus) AS gpus
+    FROM work WHERE state <> 'done' GROUP BY kind, state
+""")
+_OTHERS = text("""
+    SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM parked_event) AS parked
+""")
+_COUNTERS = text("SELECT name, labels, value FROM metric_counter ORDER BY name, labels")
+_WAITING = ("new", "preparing", "ready")
+COUNTED = {
+    "celery_tasks_retried": ("Attempts after an internal failure.", ("hostname", "name")),
+    "substra_lease_expiries": ("Leases that ran out.", ("kind",)),
+    "substra_task_starts": ("Functions started, by a zygote or cold.", ("start",)),
+    "substra_transfer_bytes": ("Bytes fetched from other organizations.", ("kind",)),
+    "substra_storage_evicted_bytes": ("Bytes removed to stay within limits.", ("store",)),
+}
+"""Names in `metric_counter`, their texts and labels."""
+
+
+class OrganizationCollector(Collector):
+    """Reads everything anew for each scrape: five short queries."""
+
+    def __init__(
+        self, database: Database, organization: str, me: str, has: Mapping[str, float]
+    ) -> None:
+        self._database = database
+        self._organization = organization
+        self._me = me
+        self._has = has
+
+    def collect(self) -> Iterable[Metric]:
+        with self._database.reading() as connection:
+            yield from self._runners(connection)
+            yield from self._totals(connection)
+            yield from self._queue(connection)
+            yield from self._counted(connection)
+
+    def _runners(self, connection: Connection) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "celery_worker_up", "1 for a runner that lives.", labels=["hostname"]
+        )
+        active = GaugeMetricFamily("celery_tasks_active", "Tasks that run.", labels=["hostname"])
+        for row in connection.execute(_RUNNERS, {"seen": SEEN_S}):
+            up.add_metric([row.name], float(row.up))
+            active.add_metric([row.name], row.active)
+        yield from (up, active)
+
+    def _totals(self, connection: Connection) -> Iterator[Metric]:
+        rows = connection.execute(_TASKS, {"me": self._me}).all()
+        for column in ("received", "started", "failed", "succeeded"):
+            family = CounterMetricFamily(
+                f"celery_tasks_{column}", f"Work {column}.", labels=["hostname", "name"]
+            )
+            for row in rows:
+                family.add_metric([self._organization, row.name], getattr(row, column))
+            yield family
+
+    def _queue(self, connection: Connection) -> Iterator[Metric]:
+        depth = GaugeMetricFamily("substra_queue_depth", "Open work.", labels=["kind", "state"])
+        oldest = GaugeMetricFamily(
+            "substra_queue_oldest_wait_seconds", "Age of what waits longest.", labels=["kind"]
+        )
+        used = GaugeMetricFamily(
+            "substra_resources_used", "What running tasks take.", labels=["resource"]
+        )
+        total = GaugeMetricFamily(
+            "substra_resources_total", "What the site has for tasks.", labels=["resource"]
+        )
+        waits: dict[str, float] = {}
+        busy = dict.fromkeys(("cpus", "memory_bytes", "gpus"), 0.0)
+        for row in connection.execute(_QUEUE):
+            depth.add_metric([row.kind, row.state], row.depth)
+            if row.state in _WAITING:
+                waits[row.kind] = max(waits.get(row.kind, 0.0), row.oldest_s)
+            if row.state == "leased":
+                for resource in busy:
+                    busy[resource] += getattr(row, resource)
+        for kind in sorted({"task", "build", *waits}):
+            oldest.add_metric([kind], waits.get(kind, 0.0))
+        for resource, amount in busy.items():
+            used.add_metric([resource], amount)
+            total.add_metric([resource], self._has[resource])
+        yield from (depth, oldest, used, total)
+        others = connection.execute(_OTHERS).one()
+        yield GaugeMetricFamily(
+            "substra_outbox_depth", "Results that the ledger does not know whole.", others.outbox
+        )
+        yield GaugeMetricFamily(
+            "substra_events_parked", "Events that could not be applied.", others.parked
+        )
+
+    def _counted(self, connection: Connection) -> Iterator[Metric]:
+        values: dict[str, list[tuple[dict[str, Any], float]]] = {}
+        for row in connection.execute(_COUNTERS):
+            values.setdefault(row.name, []).append((orjson.loads(row.labels), row.value))
+        for name, (words, labels) in COUNTED.items():
+            family = CounterMetricFamily(name, words, labels=labels)
+            for found, value in values.get(name, ()):
+                family.add_metric([str(found.get(label, "")) for label in labels], value)
+            yield family

@@ -1,0 +1,105 @@
+"""What a scrape of an organization finds, and who may scrape."""
+
+import re
+from uuid import uuid4
+
+import httpx
+import pytest
+from starlette.requests import Request
+
+from backend.engine.compute.metrics import may_read
+from backend.kit.database import Database
+from backend.monitoring.counters import Counters
+from tests.integration.backend.engine.world import World, eventually
+
+
+def scrape(api: httpx.Client) -> dict[str, float]:
+    answer = api.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    found = {}
+    for line in answer.text.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name] = float(value)
+    return found
+
+
+def test_a_scrape_shows_what_was_done_and_what_waits(world: World, api: httpx.Client) -> None:
+    function = world.function()
+    tasks = [world.task(world.plan(), function) for _ in range(4)]
+    eventually(lambda: all(world.work_state(task) == "ready" for task in tasks), "prepared")
+    session = world.session()
+    first = world.result(world.lease(session))
+    world.give(session, first.model_copy(update={"profile": {"start": "zygote"}}))
+    world.give(session, world.failure(world.lease(session), "EXECUTION"))
+    world.lease(session)
+    world.expire()
+    world.lease(session)
+    world.counters.flush(now=True)
+
+    def seen() -> dict[str, float] | None:
+        found = scrape(api)
+        done = found['celery_tasks_failed_total{hostname="org-1",name="compute_task"}']
+        return found if done == 1 else None
+
+    found = eventually(seen, "the events")
+    assert found['celery_worker_up{hostname="runner"}'] == 1
+    assert found['celery_tasks_active{hostname="runner"}'] == 1
+    assert found['celery_tasks_received_total{hostname="org-1",name="compute_task"}'] == 4
+    assert found['celery_tasks_succeeded_total{hostname="org-1",name="compute_task"}'] == 1
+    assert found['celery_tasks_succeeded_total{hostname="org-1",name="build_image"}'] == 1
+    assert found['substra_queue_depth{kind="task",state="ready"}'] == 1
+    assert found['substra_queue_oldest_wait_seconds{kind="task"}'] > 0
+    assert found['substra_lease_expiries_total{kind="task"}'] == 1
+    assert found['substra_task_starts_total{start="zygote"}'] == 1
+    assert found['substra_resources_used{resource="cpus"}'] > 0
+    assert found["substra_events_parked"] == 0
+    keys = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-")
+    assert not [name for name in found if keys.search(name)]
+
+
+def test_what_comes_through_a_proxy_finds_nothing(api: httpx.Client) -> None:
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+        assert api.get("/metrics", headers={name: "127.0.0.1"}).status_code == 404
+
+
+def _request(host: str, authorization: str = "") -> Request:
+    headers = [(b"authorization", authorization.encode())] if authorization else []
+    return Request({"type": "http", "headers": headers, "client": (host, 1)})
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "authorization", "allowed"),
+    [
+        ("127.0.0.1", "", "", True),
+        ("::1", "", "", True),
+        ("10.0.0.7", "", "", False),
+        ("testclient", "", "", False),
+        ("127.0.0.1", "secret", "", False),
+        ("127.0.0.1", "secret", "Bearer wrong", False),
+        ("10.0.0.7", "secret", "Bearer secret", True),
+        ("10.0.0.7", "", "Bearer ", False),
+    ],
+)
+def test_metrics_are_for_this_machine_or_for_who_has_the_token(
+    host: str, token: str, authorization: str, allowed: bool
+) -> None:
+    assert may_read(_request(host, authorization), token) is allowed
+
+
+def test_counts_of_several_processes_add_up(database: Database) -> None:
+    name = f"test_{uuid4().hex[:8]}"
+    one, other = Counters(database), Counters(database)
+    one.add(name, 2, kind="a", other="b")
+    one.add(name, 3, other="b", kind="a")
+    other.add(name, 1, kind="a", other="b")
+    one.flush(now=True)
+    other.flush()  # its time has not come
+    other.flush(now=True)
+    one.flush(now=True)
+    with database.reading() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT labels, value FROM metric_counter WHERE name = %s", (name,)
+        ).all()
+    assert [tuple(row) for row in rows] == [('{"kind":"a","other":"b"}', 6.0)]
