@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from sqlmodel import Session
 
 from backend.kit.addresses import request_address
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.errors import NotFound
 from backend.kit.parameters import Parameters
 
@@ -95,8 +95,9 @@ class Page:
         more = self.number * self.request.size < self.count
         following = _address(request, parameters, self.number + 1) if more else None
         before = _address(request, parameters, self.number - 1) if self.number > 1 else None
-        return JsonAnswer(
-            {"count": self.count, "next": following, "previous": before, "results": results}
+        return polled(
+            request,
+            {"count": self.count, "next": following, "previous": before, "results": results},
         )
 
 

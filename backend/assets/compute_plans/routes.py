@@ -9,7 +9,7 @@ from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.compute_plans import store
 from backend.assets.compute_plans.schemas import NewComputePlan, NewName
 from backend.assets.compute_plans.service import ComputePlanService
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.clock import utc_now
 from backend.kit.keys import asset_key
@@ -66,6 +66,6 @@ def cancel_plan(service: Plans, key: Key) -> JsonAnswer:
 
 
 @router.get("/compute_plan_metadata/")
-def list_metadata_keys(service: Plans) -> JsonAnswer:
+def list_metadata_keys(service: Plans, request: Request) -> JsonAnswer:
     """The metadata keys that plans of the caller's channel have: a bare array."""
-    return JsonAnswer(service.metadata_keys())
+    return polled(request, service.metadata_keys())

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.performances.export import PerformanceExport
 from backend.assets.performances.service import PerformanceService
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.keys import checked_key
 from backend.kit.parameters import query_parameters
 
@@ -33,7 +33,7 @@ def list_plan_performances(
     service: Performances, request: Request, key: Annotated[UUID, Depends(checked_key)]
 ) -> JsonAnswer:
     """Every performance of a plan, unpaged."""
-    return JsonAnswer(service.of_plan(key, query_parameters(request)))
+    return polled(request, service.of_plan(key, query_parameters(request)))
 
 
 @router.get("/performance/")

@@ -3,11 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.workflow_graph.service import WorkflowGraphService
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.keys import checked_key
 
 router = APIRouter(tags=["compute plans"])
@@ -22,7 +22,7 @@ WorkflowGraph = Annotated[WorkflowGraphService, Depends(workflow_graph_service)]
 
 @router.get("/compute_plan/{key}/workflow_graph/")
 def show_workflow_graph(
-    service: WorkflowGraph, key: Annotated[UUID, Depends(checked_key)]
+    service: WorkflowGraph, request: Request, key: Annotated[UUID, Depends(checked_key)]
 ) -> JsonAnswer:
     """The tasks of a plan and the edges between them; an unknown plan has none."""
-    return JsonAnswer(service.of_plan(key))
+    return polled(request, service.of_plan(key))
