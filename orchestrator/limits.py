@@ -19,7 +19,7 @@ one would end their streams for ever."""
 LONGEST_REASON = 65_536
 """Characters of a status change's reason, for the same end; the rest is cut off."""
 WAITING_BYTES = 256 * 1024 * 1024
-"""Requests of all channels that wait for their writer, in wire bytes."""
+"""Requests of all channels that wait for their writer, in wire bytes. One always fits when none waits."""
 WAITING_CALLS = 4_096
 """Requests that wait for one channel's writer."""
 WAITING_READS = 2_048
@@ -80,7 +80,7 @@ def check_assets(decision: Decision) -> None:
 
 
 class Budget:
-    """A shared allowance of an event loop, in bytes or calls. One request always fits into an unused one."""
+    """A shared allowance of an event loop. One request always fits into an unused one."""
 
     def __init__(self, most: int, what: str) -> None:
         self._most = most

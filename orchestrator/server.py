@@ -127,18 +127,17 @@ class Server:
         self._thread.start()
         writers = self._open(self._identities.channels)
         self._wait(self._serve())
+        log.info(
+            "ledger_serves",
+            address=self._address,
+            channels=sorted(self._identities.channels),
+            tls=self._credentials is not None,
+            metrics=self._metrics_address,
+        )
         for writer in writers:
             writer.start()
         self._gossip.start()
         self._watcher.start()
-        channels = sorted(self._identities.channels)
-        log.info(
-            "ledger_serves",
-            address=self._address,
-            channels=channels,
-            tls=self._credentials is not None,
-            metrics=self._metrics_address,
-        )
 
     def stop(self) -> None:
         """Drain: refuse new calls, end streams cleanly, answer what is under way, let go of the channels."""

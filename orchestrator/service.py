@@ -11,12 +11,13 @@ import psycopg2
 import structlog
 from google.protobuf.message import Message
 
+from orchestrator import limits
 from orchestrator.commands import COMMANDS
 from orchestrator.database import Pool, is_lost
-from orchestrator.errors import Internal, Refusal, Unavailable
+from orchestrator.errors import Internal, Overloaded, Refusal, Unavailable
 from orchestrator.feed import Feed, Placed
 from orchestrator.identity import Caller
-from orchestrator.limits import WAITING_BYTES, WAITING_READS, Budget, checked_parts
+from orchestrator.limits import WAITING_READS, Budget, checked_parts
 from orchestrator.reads import assets, events, tasks
 from orchestrator.writer import Job, Writer
 from protos.orchestrator.event_pb2 import SubscribeToEventsParam
@@ -73,7 +74,6 @@ class Ledger:
         self._feeds = feeds
         self._pool = pool
         self._readers = readers
-        self.waiting_bytes = Budget(WAITING_BYTES, "requests wait to be written")
         self.waiting_reads = Budget(WAITING_READS, "reads wait")
 
     async def call(
@@ -128,16 +128,21 @@ class Ledger:
             reply,
             method=method,
             parts=parts,
+            size=size,
             abandoned=reply.cancelled,
             deadline=deadline,
             context=structlog.contextvars.get_contextvars(),
         )
-        self.waiting_bytes.take(size)
-        try:
-            self._writers[caller.channel].submit(job)
-            return await reply
-        finally:
-            self.waiting_bytes.give_back(size)
+        waiting = self.waiting_bytes
+        if waiting and waiting + size > limits.WAITING_BYTES:
+            raise Overloaded("too many bytes of requests wait to be written; retry in 1 s")
+        self._writers[caller.channel].submit(job)
+        return await reply
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of requests that wait to be written, in all channels."""
+        return sum(writer.waiting_bytes for writer in self._writers.values())
 
     async def _read(self, read: Read, caller: Caller, request: Message) -> Message:
         answer: Message = await self._in_thread(read, caller, request)

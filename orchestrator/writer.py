@@ -51,7 +51,8 @@ _RACE = (psycopg2.errors.UniqueViolation, psycopg2.errors.DeadlockDetected)
 class Job:
     """A request on its way through the writer. `reply` is whatever the deliverer knows it by.
 
-    `parts` is its size (limits.py), `deadline` a monotonic time, `context` what log lines about it carry.
+    `parts` is what its decision takes time for, `size` its bytes, `deadline` a monotonic time, `context` what
+    log lines about it carry.
     """
 
     command: Command
@@ -60,6 +61,7 @@ class Job:
     reply: Any
     method: str = ""
     parts: int = 0
+    size: int = 0
     abandoned: Callable[[], bool] = lambda: False
     deadline: float = math.inf
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Writer:
         self._known = Known(channel)
         self._incoming: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
+        self._bytes_in = self._bytes_out = 0  # each is changed by one thread only
         self._connection: Connection | None = None
         self._leads = False
         self._renewed = 0.0
@@ -99,12 +102,18 @@ class Writer:
         """
         if self.waiting >= WAITING_CALLS:
             raise Overloaded("too many requests wait for this channel; retry in 1 s")
+        self._bytes_in += job.size
         self._incoming.put(job)
 
     @property
     def waiting(self) -> int:
         """Requests that have not been taken into a group yet."""
         return self._incoming.qsize() + len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of requests that are in memory, those included whose clients have gone."""
+        return self._bytes_in - self._bytes_out
 
     @property
     def leads(self) -> bool:
@@ -127,6 +136,10 @@ class Writer:
             except psycopg2.Error as error:
                 log.warning("writer_database_error", channel=self._known.channel, error=str(error))
                 self._abdicate()
+            except Exception:  # a fault of ours costs a moment, never the channel
+                log.exception("writer_failed", channel=self._known.channel)
+                self._abdicate()
+                self._stopping.wait(RETRY_S)
         self._leave()
 
     def _turn(self) -> None:
@@ -141,7 +154,10 @@ class Writer:
         self._receive(0)
         group = self._group()
         if group:
-            self._handle(group)
+            try:
+                self._handle(group)
+            finally:
+                self._bytes_out += sum(job.size for job in group)
             self._known.settle()
 
     def _receive(self, timeout_s: float) -> None:
@@ -305,7 +321,9 @@ class Writer:
             log.info("channel_led", channel=self._known.channel, epoch=self._lease.epoch)
             return
         while self._waiting and time.monotonic() - self._waiting[0].since > PATIENCE_S:
-            self._refuse([self._waiting.popleft()], "this process does not write the channel")
+            late = self._waiting.popleft()
+            self._bytes_out += late.size
+            self._refuse([late], "this process does not write the channel")
         if self._stopping.is_set():
             self._refuse(list(self._waiting), "the ledger is stopping")
             self._waiting.clear()

@@ -256,3 +256,20 @@ def test_servers_that_start_together_migrate_one_by_one(database_url: str) -> No
         )
         assert cursor.fetchone() == (0,)
     connection.close()
+
+
+def test_a_fault_of_ours_does_not_end_the_writer(
+    server: Server, a: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Writer._group
+    faults = [ZeroDivisionError(), RuntimeError()]
+
+    def broken(writer: Writer) -> list[Job]:
+        if faults:
+            raise faults.pop()
+        return take(writer)
+
+    monkeypatch.setattr(Writer, "_group", broken)
+    assert a.plan()
+    assert faults == []
+    assert len(a.events(3)) == 3

@@ -93,7 +93,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(
     a: Member, server: Server, held: Connection, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "bytes":
-        monkeypatch.setattr(server.ledger.waiting_bytes, "_most", 10)
+        monkeypatch.setattr(limits, "WAITING_BYTES", 10)
     else:
         monkeypatch.setattr(writing, "WAITING_CALLS", 1)
     with ThreadPoolExecutor(2) as pool:
@@ -111,7 +111,24 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(
         held.rollback()
         assert all(plan.result(20) for plan in waiting)
     assert a.plan()
-    assert server.ledger.waiting_bytes.used == 0
+    until(lambda: server.ledger.waiting_bytes == 0)
+
+
+def test_requests_of_clients_that_have_gone_still_count(
+    a: Member, server: Server, held: Connection
+) -> None:
+    """They stay in memory until the writer comes to them."""
+    large = r.new_plan(metadata={str(number): "x" * 100 for number in range(1_000)})
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(a.plan)
+        until(lambda: _is_waiting(held))
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError):
+                _send(a, REGISTER_PLAN, large.SerializeToString(), timeout_s=0.2)
+        assert server.ledger.waiting_bytes > 3 * 100_000
+        held.rollback()
+        assert first.result(20)
+    until(lambda: server.ledger.waiting_bytes == 0)
 
 
 def test_too_many_reads_are_refused(
