@@ -14,6 +14,8 @@ from backend.kit.errors import ApiError, Invalid, NotFound
 from backend.kit.filters import moment
 from backend.node import Node
 
+LONGEST_NOTE = 10_000
+
 
 class ImplicitLogInDisabled(ApiError):
     status = 403
@@ -60,6 +62,9 @@ class TokenService:
             raise Invalid({"note": ["Not a valid string."]})
         if note is not None and not note.strip():
             raise Invalid({"note": [BLANK]})
+        if note is not None and len(note) > LONGEST_NOTE:
+            message = f"Ensure this field has no more than {LONGEST_NOTE} characters."
+            raise Invalid({"note": [message]})
         secret, id_, now = new_secret(), uuid4(), utc_now()
         digest = digest_of(secret, self._node.settings.SECRET_KEY)
         with self._node.database.transaction() as session:
