@@ -1,4 +1,4 @@
-"""What the original answers with 500 (rest-api.md 2, and the marks (q) of 8–17) is 400, 401, 403 or 404 here."""
+"""What the original answers with 500 (rest-api.md 2, the marks (q) of 8–17) is 400, 401, 403 or 404 here."""
 
 import io
 import tarfile
