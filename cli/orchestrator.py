@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Serve the ledger alone, or back up, restore and check one.",
+    help="Serve the ledger alone (a channel file, and a database or a state folder), back it up, restore, check it.",
     invoke_without_command=True,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
 )
 Database = Annotated[
     str | None,
-    typer.Option("--database", help="PostgreSQL URL. [env var: ORCHESTRATOR_DATABASE_URL]"),
+    typer.Option("--database", help="PostgreSQL URL (or ORCHESTRATOR_DATABASE_URL)."),
 ]
 State = Annotated[
     Path | None,
@@ -28,13 +28,13 @@ def serve(
     context: typer.Context,
     channels: Annotated[
         Path | None,
-        typer.Option("--channels", help="Channel file. [env var: ORCHESTRATOR_CHANNEL_CONFIG]"),
+        typer.Option("--channels", help="Channel file (or ORCHESTRATOR_CHANNEL_CONFIG)."),
     ] = None,
     listen: Annotated[
         str | None,
         typer.Option(
             "--listen",
-            help="HOST:PORT. [env var: ORCHESTRATOR_LISTEN; default: 127.0.0.1:9000]",
+            help="HOST:PORT (or ORCHESTRATOR_LISTEN; 127.0.0.1:9000 without).",
         ),
     ] = None,
     database: Database = None,
