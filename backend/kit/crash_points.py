@@ -24,7 +24,6 @@ class CrashPoints:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._seen: set[str] = set()
 
     @classmethod
     def of_environment(cls) -> "CrashPoints":
@@ -44,9 +43,7 @@ class CrashPoints:
     def _reach(self, name: str) -> None:
         assert self._folder is not None
         name = _NOT_IN_NAMES.sub("-", name)
-        if name not in self._seen:
-            self._seen.add(name)
-            (self._folder / "seen" / name).touch()
+        (self._folder / "seen" / name).touch()  # its time of change tells when it was reached last
         try:
             (self._folder / "armed" / name).rename(self._folder / "hit" / name)
         except FileNotFoundError:

@@ -1,0 +1,124 @@
+"""Random SIGKILLs of every kind of process while plans run."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from network.layout import Layout
+from network.state import State
+from network.status import ProcessRow, rows
+from tests.chaos.caller import Caller
+from tests.chaos.scenarios import Story, chain, finish
+
+ROLES = (
+    *("api", "ray-serve-replica", "event-bridge", "runner", "zygote", "function"),
+    *("orchestrator", "postgres", "front-door", "ray-head"),
+)
+AFTER_S = (0.1, 1.5)
+HEALTHY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill: `back_s` until all processes were healthy, `progress_s` from then until a new task was done."""
+
+    role: str
+    outcome: str
+    back_s: float = 0.0
+    progress_s: float = 0.0
+
+
+def schedule(
+    layout: Layout,
+    callers: list[Caller],
+    done_once: Callable[[list[str]], None],
+    until: float,
+    seed: int,
+) -> Iterator[Kill]:
+    """Kill until the time `until` of time.monotonic(); every role once, then at random."""
+    chance = random.Random(seed)
+    waiting = list(ROLES)
+    while time.monotonic() < until:
+        role = waiting.pop(0) if waiting else chance.choice(ROLES)
+        yield _kill(layout, callers, done_once, role, chance)
+
+
+def _kill(
+    layout: Layout,
+    callers: list[Caller],
+    done_once: Callable[[list[str]], None],
+    role: str,
+    chance: random.Random,
+) -> Kill:
+    try:
+        story = chain(callers)
+        time.sleep(chance.uniform(*AFTER_S))
+        if not _strike(layout, role, chance):
+            finish(story, callers)
+            return Kill(role, "no such process at that moment")
+        struck = time.monotonic()
+        back_s = _until_healthy(layout) - struck
+        finish(story, callers)
+        after = time.monotonic()
+        progress_s = max(0.0, after - struck - back_s)
+        done_once(list(story.tasks))
+        _again(callers, done_once)
+    except AssertionError as error:
+        return Kill(role, str(error).splitlines()[0][:200] or "failed")
+    return Kill(role, "ok", back_s, progress_s)
+
+
+def _again(callers: list[Caller], done_once: Callable[[list[str]], None]) -> Story:
+    story = chain(callers)
+    finish(story, callers)
+    done_once(list(story.tasks))
+    return story
+
+
+def _rows(layout: Layout) -> list[ProcessRow]:
+    state = State.load(layout)
+    assert state is not None
+    return rows(layout, state)
+
+
+def _strike(layout: Layout, role: str, chance: random.Random) -> bool:
+    pids = _functions(layout) if role == "function" else _pids(layout, role)
+    if not pids:
+        return False
+    try:
+        os.kill(chance.choice(pids), signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _pids(layout: Layout, role: str) -> list[int]:
+    return [row.pid for row in _rows(layout) if row.role == role and row.pid]
+
+
+def _functions(layout: Layout) -> list[int]:
+    """Processes whose working folder is a task's root."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "/tasks/" in process.cwd() and str(layout.run) in process.cwd():
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _until_healthy(layout: Layout) -> float:
+    """When everything answered again, of time.monotonic(). Raises AssertionError."""
+    deadline = time.monotonic() + HEALTHY_S
+    while time.monotonic() < deadline:
+        found = _rows(layout)
+        if found and all(row.healthy for row in found):
+            return time.monotonic()
+        time.sleep(0.1)
+    raise AssertionError(f"not healthy within {HEALTHY_S:.0f} s")
