@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Serve the ledger alone (a channel file, and a database or a state folder), back it up, restore, check it.",
+    help="Serve the ledger alone: a channel file, a database or state folder. Back it up, restore, check it.",
     invoke_without_command=True,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
