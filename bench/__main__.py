@@ -86,7 +86,10 @@ def main() -> int:
     console.print("Measuring the SDK's subprocess mode …")
     yardstick = local()
     console.print("Measuring the ledger …")
-    with TemporaryDirectory(prefix="sr-bench-") as folder, temporary_server(Path(folder)) as server:
+    with (
+        TemporaryDirectory(prefix="sr-bench-") as folder,
+        temporary_server(Path(folder), durable=True) as server,
+    ):
         of_ledger = ledger.figures(ledger.run(server))
     console.print("Measuring the embedded network …")
     with embedded() as network:

@@ -1,145 +1,50 @@
-"""The ledger's own figures (`python -m bench.ledger [URL]`): registration, release, the life of a chain.
+"""The ledger's own figures (`python -m bench.ledger [URL]`), on a PostgreSQL that waits for the disk.
 
-The server is a process of its own on a fresh database of the PostgreSQL at URL, or of the bundled one.
+The server is a process of its own on a fresh database of the PostgreSQL at URL, or of the bundled one. A call
+that is lost ends the run: no figure counts with losses.
 """
 
-import hashlib
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import grpc
-import psycopg2
 from rich.console import Console
 
+from bench import ledger_events
+from bench.ledger_client import DATA, HEADERS, Client, New, batches, chain, federated, task
+from bench.ledger_server import Running, database, ledger
 from bench.table import Figure, table
-from protos.orchestrator import computeplan_pb2 as plan_pb2
 from protos.orchestrator import computetask_pb2 as task_pb2
 from protos.orchestrator import function_pb2
-from protos.orchestrator.common_pb2 import ASSET_MODEL, Addressable, NewPermissions
-from protos.orchestrator.computeplan_pb2_grpc import ComputePlanServiceStub
-from protos.orchestrator.computetask_pb2_grpc import ComputeTaskServiceStub
-from protos.orchestrator.function_pb2_grpc import FunctionServiceStub
-from protos.orchestrator.model_pb2 import NewModel, RegisterModelsParam
-from protos.orchestrator.model_pb2_grpc import ModelServiceStub
 from protos.orchestrator.organization_pb2 import RegisterOrganizationParam
-from protos.orchestrator.organization_pb2_grpc import OrganizationServiceStub
 
-HEADERS = (("mspid", "bench"), ("channel", "bench"))
-PUBLIC = NewPermissions(public=True)
-CLIENTS = 32
-ALONE, EACH, CHAIN, RELEASED = 300, 40, 300, 5_000
+CLIENTS, SIDE_BY_SIDE = 32, 8
+ALONE, EACH, LIVES, RELEASED, LARGE = 300, 40, 1_000, 5_000, 10_000
+SAMPLES = 10  # of a task
 
 
-def _key() -> str:
-    return str(uuid.uuid4())
-
-
-def _address() -> Addressable:
-    name = uuid.uuid4().hex
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return Addressable(checksum=digest, storage_address=f"http://bench.test/{name}")
-
-
-class Client:
-    """One client with a connection of its own."""
-
-    def __init__(self, address: str) -> None:
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        channel = grpc.insecure_channel(address, options=options)
-        self.close = channel.close
-        self.organizations = OrganizationServiceStub(channel)
-        self.functions = FunctionServiceStub(channel)
-        self.plans = ComputePlanServiceStub(channel)
-        self.tasks = ComputeTaskServiceStub(channel)
-        self.models = ModelServiceStub(channel)
-
-    def plan(self) -> str:
-        key = _key()
-        self.plans.RegisterPlan(plan_pb2.NewComputePlan(key=key, name="bench"), metadata=HEADERS)
-        return key
-
-    def function(self) -> str:
-        new = function_pb2.NewFunction(
-            key=_key(),
-            name="bench",
-            description=_address(),
-            archive=_address(),
-            new_permissions=PUBLIC,
-            inputs={"shared": function_pb2.FunctionInput(kind=ASSET_MODEL, optional=True)},
-            outputs={"model": function_pb2.FunctionOutput(kind=ASSET_MODEL)},
-        )
-        self.functions.RegisterFunction(new, metadata=HEADERS)
-        return new.key
-
-    def build(self, function: str, action: "function_pb2.FunctionAction.ValueType") -> None:
-        param = function_pb2.ApplyFunctionActionParam(function_key=function, action=action)
-        self.functions.ApplyFunctionAction(param, metadata=HEADERS)
-
-    def ready_function(self) -> str:
-        function = self.function()
-        self.build(function, function_pb2.FUNCTION_ACTION_BUILDING)
-        self.build(function, function_pb2.FUNCTION_ACTION_READY)
-        return function
-
-    def register(self, *tasks: task_pb2.NewComputeTask) -> None:
-        self.tasks.RegisterTasks(task_pb2.RegisterTasksParam(tasks=tasks), metadata=HEADERS)
-
-    def act(self, task: str, action: "task_pb2.ComputeTaskAction.ValueType") -> None:
-        param = task_pb2.ApplyTaskActionParam(compute_task_key=task, action=action)
-        self.tasks.ApplyTaskAction(param, metadata=HEADERS)
-
-    def model(self, task: str) -> None:
-        new = NewModel(
-            key=_key(),
-            compute_task_key=task,
-            compute_task_output_identifier="model",
-            address=_address(),
-        )
-        self.models.RegisterModels(RegisterModelsParam(models=[new]), metadata=HEADERS)
-
-
-def _task(plan: str, function: str, parent: str = "") -> task_pb2.NewComputeTask:
-    task = task_pb2.NewComputeTask(
-        key=_key(),
-        function_key=function,
-        compute_plan_key=plan,
-        worker="bench",
-        outputs={"model": task_pb2.NewComputeTaskOutput(permissions=PUBLIC)},
-    )
-    if parent:
-        reference = task_pb2.ParentTaskOutputRef(parent_task_key=parent, output_identifier="model")
-        task.inputs.add(identifier="shared", parent_task_output=reference)
-    return task
-
-
-# ------------------------------------------------------------------ measurements
+# ------------------------------------------------------------------ registration, one task a call
 def _registrations(client: Client, function: str, number: int) -> list[float]:
     """Seconds of each of `number` calls, a plan for the client."""
     plan = client.plan()
     times = []
     for _ in range(number):
-        task = _task(plan, function)
+        new = task(plan, function)
         start = time.perf_counter()
-        client.register(task)
+        client.register(new)
         times.append(time.perf_counter() - start)
     return times
 
 
 def registration(address: str, clients: int, number: int) -> tuple[float, list[float]]:
-    """Tasks registered a second, one a call, and the time of each call. A lost call raises."""
+    """Tasks registered a second, one a call, and the time of each call."""
     with ExitStack() as stack:
-        crowd = [Client(address) for _ in range(clients)]
-        for client in crowd:
-            stack.callback(client.close)
+        crowd = [_client(stack, address) for _ in range(clients)]
         function = crowd[0].ready_function()
         start = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
@@ -148,104 +53,150 @@ def registration(address: str, clients: int, number: int) -> tuple[float, list[f
         return len(times) / (time.perf_counter() - start), times
 
 
-def life(client: Client) -> float:
-    """Tasks a second of a chain: registered in one call, then EXECUTING, model, DONE for each."""
-    plan, function = client.plan(), client.ready_function()
-    tasks: list[task_pb2.NewComputeTask] = []
-    for _ in range(CHAIN):
-        tasks.append(_task(plan, function, tasks[-1].key if tasks else ""))
-    start = time.perf_counter()
-    client.register(*tasks)
-    for task in tasks:
-        client.act(task.key, task_pb2.TASK_ACTION_EXECUTING)
-        client.model(task.key)
-        client.act(task.key, task_pb2.TASK_ACTION_DONE)
-    return CHAIN / (time.perf_counter() - start)
+def _client(stack: ExitStack, address: str) -> Client:
+    client = Client(address)
+    stack.callback(client.close)
+    return client
 
 
-def release(client: Client) -> float:
-    """Seconds of the one call that makes RELEASED waiting tasks ready."""
-    plan, function = client.plan(), client.function()
-    for _ in range(RELEASED // 500):
-        client.register(*(_task(plan, function) for _ in range(500)))
-    client.build(function, function_pb2.FUNCTION_ACTION_BUILDING)
-    start = time.perf_counter()
-    client.build(function, function_pb2.FUNCTION_ACTION_READY)
-    return time.perf_counter() - start
+# ------------------------------------------------------------------ large plans
+def large(client: Client, tasks: Sequence[New]) -> tuple[float, float]:
+    """Seconds to register a plan, 500 tasks a call; and how its last quarter compares with its first."""
+    times = []
+    for batch in batches(tasks):
+        start = time.perf_counter()
+        client.register(*batch)
+        times.append(time.perf_counter() - start)
+    quarter = len(times) // 4
+    return sum(times), sum(times[-quarter:]) / sum(times[:quarter])
 
 
-# ------------------------------------------------------------------ the server
-@contextmanager
-def _database(server: str) -> Iterator[str]:
-    """A fresh database on the PostgreSQL at `server`, dropped afterwards."""
-    name = f"bench_ledger_{uuid.uuid4().hex[:12]}"
-    connection = psycopg2.connect(f"{server}/postgres")
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f'CREATE DATABASE "{name}"')
-            try:
-                yield f"{server}/{name}"
-            finally:
-                cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        connection.close()
+def large_plans(client: Client) -> dict[str, float]:
+    aggregate = client.ready_function()
+    train = client.ready_function(DATA)
+    shapes = {
+        "chain": chain(client.plan(), aggregate, LARGE),
+        "federated": federated(client.plan(), (aggregate, aggregate), LARGE),
+        "samples": federated(client.plan(), (train, aggregate), LARGE, client.data_inputs(SAMPLES)),
+    }
+    found = {}
+    for name, tasks in shapes.items():
+        found[f"plan_{name}_s"], found[f"plan_{name}_growth"] = large(client, tasks)
+    return found
 
 
-@contextmanager
-def _ledger(database_url: str) -> Iterator[str]:
-    """Address of a ledger process."""
-    with tempfile.TemporaryDirectory() as folder:
-        channels = Path(folder) / "channels.yaml"
-        channels.write_text("channels: {bench: [bench]}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "orchestrator", "--listen", "127.0.0.1:0"]
-        command += ["--channels", str(channels), "--database", database_url]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                said = json.loads(line) if line.startswith("{") else {}
-                if said.get("event") == "ledger_serves":
-                    yield str(said["address"])
-                    return
-            raise RuntimeError("the ledger did not start")
-        finally:
-            process.terminate()
-            process.wait()
-            process.stderr.close()
+# ------------------------------------------------------------------ lives
+def life(client: Client, number: int) -> None:
+    """A chain: registered, then EXECUTING, model, DONE for each task."""
+    tasks = chain(client.plan(), client.ready_function(), number)
+    for batch in batches(tasks):
+        client.register(*batch)
+    for new in tasks:
+        client.act(new.key, task_pb2.TASK_ACTION_EXECUTING)
+        client.model(new.key)
+        client.act(new.key, task_pb2.TASK_ACTION_DONE)
 
 
+def lives(address: str, clients: int, number: int) -> float:
+    """Tasks a second over all clients, a chain each."""
+    with ExitStack() as stack:
+        crowd = [_client(stack, address) for _ in range(clients)]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            list(pool.map(lambda client: life(client, number), crowd))
+        return clients * number / (time.perf_counter() - start)
+
+
+# ------------------------------------------------------------------ cascades
+def release(client: Client, other: Client) -> tuple[float, float]:
+    """Seconds of a call that makes RELEASED waiting tasks ready, and the longest that another client's took.
+
+    Twice: a function is READY, then a parent DONE; the slower counts.
+    """
+    plan, building, ready = client.plan(), client.function(), client.ready_function()
+    parent = task(plan, ready)
+    client.register(parent)
+    for batch in batches([task(plan, building) for _ in range(RELEASED)]):
+        client.register(*batch)
+    for batch in batches([task(plan, ready, parent.key) for _ in range(RELEASED)]):
+        client.register(*batch)
+    client.build(building, function_pb2.FUNCTION_ACTION_BUILDING)
+    client.act(parent.key, task_pb2.TASK_ACTION_EXECUTING)
+    calls = [
+        lambda: client.build(building, function_pb2.FUNCTION_ACTION_READY),
+        lambda: client.act(parent.key, task_pb2.TASK_ACTION_DONE),
+    ]
+    taken, waited = [], []
+    with ThreadPoolExecutor(1) as pool:
+        for call in calls:
+            start = time.perf_counter()
+            running = pool.submit(call)
+            while not running.done():
+                begun = time.perf_counter()
+                other.plan()
+                waited.append(time.perf_counter() - begun)
+            running.result()
+            taken.append(time.perf_counter() - start)
+    return max(taken), max(waited)
+
+
+# ------------------------------------------------------------------ all of it
 def run(database_url: str) -> dict[str, float]:
     """The figures, measured on the PostgreSQL server at `database_url` (without a database name)."""
-    with _database(database_url.rstrip("/")) as database, _ledger(database) as address:
-        client = Client(address)
+    with database(database_url.rstrip("/")) as url, ledger(url) as server, ExitStack() as stack:
+        client = _client(stack, server.address)
         client.organizations.RegisterOrganization(RegisterOrganizationParam(), metadata=HEADERS)
-        alone, alone_times = registration(address, 1, ALONE)
-        crowd, crowd_times = registration(address, CLIENTS, EACH)
-        figures = {
-            "registered_1_client_per_s": alone,
-            "registered_1_client_p50_ms": statistics.median(alone_times) * 1e3,
-            "registered_32_clients_per_s": crowd,
-            "registered_32_clients_p99_ms": statistics.quantiles(crowd_times, n=100)[98] * 1e3,
-            "chain_life_tasks_per_s": life(client),
-            "release_5000_s": release(client),
-        }
-        client.close()
-    return figures
+        return _run(client, _client(stack, server.address), server)
+
+
+def _run(client: Client, other: Client, server: Running) -> dict[str, float]:
+    at_rest = server.memory_mb()
+    alone, alone_times = registration(server.address, 1, ALONE)
+    crowd, crowd_times = registration(server.address, CLIENTS, EACH)
+    found = {
+        "registered_1_client_per_s": alone,
+        "registered_1_client_p50_ms": statistics.median(alone_times) * 1e3,
+        "registered_32_clients_per_s": crowd,
+        "registered_32_clients_p99_ms": statistics.quantiles(crowd_times, n=100)[98] * 1e3,
+        **large_plans(client),
+        "memory_at_rest_mb": at_rest,
+        "memory_after_10000_mb": server.memory_mb(),
+        "chain_life_tasks_per_s": lives(server.address, 1, LIVES),
+        "lives_8_clients_tasks_per_s": lives(server.address, SIDE_BY_SIDE, LIVES // SIDE_BY_SIDE),
+    }
+    found["release_5000_s"], found["release_others_wait_s"] = release(client, other)
+    return found | ledger_events.measure(client, other)
+
+
+GOALS = [
+    ("registered, 1 client", "tasks/s", "registered_1_client_per_s", 300, True),
+    ("p50 of these calls", "ms", "registered_1_client_p50_ms", 4, False),
+    ("registered, 32 clients", "tasks/s", "registered_32_clients_per_s", 600, True),
+    ("p99 of these calls", "ms", "registered_32_clients_p99_ms", 200, False),
+    ("chain of 10,000, 500 a call", "s", "plan_chain_s", 4, False),
+    ("… its last quarter to its first", "×", "plan_chain_growth", 1.5, False),
+    ("federated plan of 10,000", "s", "plan_federated_s", 5, False),
+    ("… its last quarter to its first", "×", "plan_federated_growth", 1.5, False),
+    ("the same with ten samples a task", "s", "plan_samples_s", 6, False),
+    ("whole life of a chain of 1,000", "tasks/s", "chain_life_tasks_per_s", 200, True),
+    ("the same, 8 clients side by side", "tasks/s", "lives_8_clients_tasks_per_s", 250, True),
+    ("releasing 5,000 tasks", "s", "release_5000_s", 0.5, False),
+    ("another client's wait meanwhile", "s", "release_others_wait_s", 0.5, False),
+    ("event after the answer, p50", "ms", "event_p50_ms", 1.5, False),
+    ("event after the answer, p99", "ms", "event_p99_ms", 10, False),
+    ("replay", "events/s", "replay_events_per_s", 10_000, True),
+    ("page of 500 tasks, p50", "ms", "page_500_p50_ms", 20, False),
+    ("one task, p50", "ms", "task_p50_ms", 1.5, False),
+    ("memory at rest (PSS)", "MB", "memory_at_rest_mb", 120, False),
+    ("memory after plans of 10,000", "MB", "memory_after_10000_mb", 120, False),
+]
 
 
 def figures(measured: dict[str, float]) -> list[Figure]:
     """The measurements with their goals."""
-    goals = [
-        ("ledger: registered, 1 client", "tasks/s", "registered_1_client_per_s", 300, True),
-        ("ledger: registered, 32 clients", "tasks/s", "registered_32_clients_per_s", 600, True),
-        ("ledger: p99 of these calls", "ms", "registered_32_clients_p99_ms", 200, False),
-        ("ledger: whole life of a chain", "tasks/s", "chain_life_tasks_per_s", 200, True),
-        ("ledger: releasing 5,000 tasks", "s", "release_5000_s", 0.5, False),
-    ]
     return [
-        Figure(name, unit, measured[key], goal=goal, at_least=at_least)
-        for name, unit, key, goal, at_least in goals
+        Figure(f"ledger: {name}", unit, measured[key], goal=goal, at_least=at_least)
+        for name, unit, key, goal, at_least in GOALS
     ]
 
 
@@ -257,7 +208,7 @@ def main() -> int:
             from network.postgres import temporary_server
 
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            server = stack.enter_context(temporary_server(folder))
+            server = stack.enter_context(temporary_server(folder, durable=True))
         Console(highlight=False).print(table(figures(run(server))))
     return 0
 

@@ -250,10 +250,13 @@ def _end_server(pid: int) -> None:
 
 
 @contextmanager
-def temporary_server(folder: Path) -> Iterator[str]:
-    """A server for tests: `postgresql://user:password@127.0.0.1:port`, gone (with its data) on leaving."""
+def temporary_server(folder: Path, *, durable: bool = False) -> Iterator[str]:
+    """A server for tests: `postgresql://user:password@127.0.0.1:port`, gone (with its data) on leaving.
+
+    `durable` makes it wait for the disk, as a real one: for measurements.
+    """
     home = Path(tempfile.mkdtemp(dir=folder))
-    server = Postgres(home, None, free_port(), connections=200, durable=False)
+    server = Postgres(home, None, free_port(), connections=200, durable=durable)
     server.initialise()
     log = home / "log"
     with log.open("wb") as output:
