@@ -76,9 +76,14 @@ test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
 browser-test: $(INSTALLED)  ## A real Chromium logs in and reads; needs one on this machine
 	@$(RUN) -m pytest tests/e2e/front_end/browser.py
 
-.PHONY: chaos
-chaos: $(INSTALLED)  ## Half an hour of made-up requests against the API: none may get a 500 (MINUTES=30)
+.PHONY: fuzz
+fuzz: $(INSTALLED)  ## Half an hour of made-up requests against the API: none may get a 500 (MINUTES=30)
 	@SUBSTRA_RAY_FUZZ_MINUTES=$${MINUTES:-30} $(RUN) -m pytest tests/integration/backend/network_of_two/test_fuzz.py
+
+.PHONY: chaos
+chaos: $(INSTALLED)  ## Processes die at every durable step, then half an hour of made-up requests
+	@$(RUN) -m tests.chaos
+	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/

@@ -1,6 +1,6 @@
 """No made-up request gets a 500, and answers are what the OpenAPI document says (goals 3 and 7).
 
-SUBSTRA_RAY_FUZZ_MINUTES makes it go on so long with other requests; `make chaos` does.
+SUBSTRA_RAY_FUZZ_MINUTES makes it go on so long with other requests; `make fuzz` does.
 """
 
 import os
