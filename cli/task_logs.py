@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ from cli.organization_api import ApiAway, OrganizationApi, organizations
 def show(state: Path, task: str, *, organization: str | None, follow: bool) -> None:
     """Write the log to standard output; what is not of the log goes to standard error."""
     with organizations(state, organization) as apis:
-        api = _nearest(apis, task)
-        with api.stream(f"/task/{task}/logs/stream/") as response:
-            if response.status_code == 410:
-                raise ApiAway(f"There is no log of task {task}.")
-            if response.is_error:
+        refusals: list[str] = []
+        for api in _nearest_first(apis, task):
+            with api.stream(f"/task/{task}/logs/stream/") as response:
+                if response.is_success:
+                    with suppress(KeyboardInterrupt):
+                        _print(events(response.iter_lines()), follow=follow)
+                    return
                 response.read()
-                raise ApiAway(f"{api.name} answers {response.status_code}: {response.text[:200]}")
-            try:
-                _print(events(response.iter_lines()), follow=follow)
-            except KeyboardInterrupt:
-                return
+                refusals.append(_refusal(api.name, response.status_code))
+        raise ApiAway("\n".join(dict.fromkeys(refusals)))
 
 
 def events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -51,10 +51,19 @@ def _print(found: Iterable[tuple[str, Any]], *, follow: bool) -> None:
             return
 
 
-def _nearest(apis: list[OrganizationApi], task: str) -> OrganizationApi:
-    """The organization that works on the task where it may be asked, for it alone has logs of successes."""
+def _refusal(name: str, status: int) -> str:
+    words = {
+        403: "its users may not read these logs",
+        410: "there is no log of this task",
+        504: "the organization that works on the task cannot be reached",
+    }
+    return f"{name}: {words.get(status, f'it answers {status}')}"
+
+
+def _nearest_first(apis: list[OrganizationApi], task: str) -> list[OrganizationApi]:
+    """The organization that works on the task goes first, for it alone has logs of successes."""
     for api in apis:
         found = api.get(f"/task/{task}/")
         if found is not None:
-            return next((other for other in apis if other.msp_id == found["worker"]), api)
+            return sorted(apis, key=lambda other: other.msp_id != found["worker"])
     raise ApiAway(f"No organization knows the task {task}.")
