@@ -64,7 +64,8 @@ def conditions(parameters: Parameters) -> Conditions:
         Invalid: a malformed value (400).
     """
     of_dataset = [
-        samples.key.in_(select(links.data_sample_key).where(condition))
+        samples.key
+        == func.any(func.array(select(links.data_sample_key).where(condition).scalar_subquery()))
         for condition in uuids_in(parameters, "dataset_key", links.data_manager_key)
     ]
     return [
