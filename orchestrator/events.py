@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.message import Message
+
 from orchestrator.state import Kind, NewEvent
 from protos.orchestrator import event_pb2
 from protos.orchestrator.common_pb2 import (
@@ -85,32 +87,57 @@ class Event:
         if new.task is not None:
             assert new.task.message is not None
             assert new.status is not None
-            message.compute_task.CopyFrom(new.task.message)
-            _finish_task(message.compute_task, new.status, slim=new.slim)
-        elif new.payload is not None:
-            getattr(message, FIELDS[new.kind]).CopyFrom(new.payload)
-        return message.SerializeToString()
+            document = new.task.message.SerializeToString()
+            return _with_asset(message, new.kind, _task(document, new.status, slim=new.slim))
+        if new.payload is None:
+            return message.SerializeToString()
+        return _with_asset(message, new.kind, new.payload.SerializeToString())
 
 
 def from_row(row: Sequence[Any]) -> event_pb2.Event:
     """The message of a row of COLUMNS."""
+    return event_pb2.Event.FromString(wire_of_row(row))
+
+
+def wire_of_row(row: Sequence[Any]) -> bytes:
+    """The message of a row of COLUMNS in its wire form. What is stored is not parsed: replays are long."""
     _, id_, key, kind, event, channel, moment, reason, payload, status, slim, document = row
     message = _message(id_, key, kind, event, channel, moment, reason)
-    if payload is None:
-        message.compute_task.MergeFromString(bytes(document))
-        _finish_task(message.compute_task, status, slim=slim)
-    else:
-        asset = getattr(message, FIELDS[kind])
-        asset.SetInParent()
-        asset.MergeFromString(bytes(payload))
-    return message
+    asset = bytes(payload) if payload is not None else _task(bytes(document), status, slim=slim)
+    return _with_asset(message, kind, asset)
 
 
-def _finish_task(task: ComputeTask, status: Any, *, slim: bool) -> None:
+def _task(document: bytes, status: Any, *, slim: bool) -> bytes:
+    """A task's wire form: its document, which holds no status, and the status."""
+    if not slim:
+        return document + _STATUS + _varint(status)
+    task = ComputeTask.FromString(document)
+    task.ClearField("inputs")
+    task.ClearField("outputs")
     task.status = status
-    if slim:
-        task.ClearField("inputs")
-        task.ClearField("outputs")
+    return task.SerializeToString()
+
+
+def _with_asset(message: event_pb2.Event, kind: Kind, asset: bytes) -> bytes:
+    """Fields may come in any order on the wire, so the asset goes behind the rest as it is."""
+    return message.SerializeToString() + _TAGS[kind] + _varint(len(asset)) + asset
+
+
+def _varint(number: int) -> bytes:
+    data = bytearray()
+    while number > 127:
+        data.append(number & 127 | 128)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
+
+
+def _tag(message: type[Message], field: str, wire_type: int) -> bytes:
+    return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type)
+
+
+_TAGS = {kind: _tag(event_pb2.Event, field, 2) for kind, field in FIELDS.items()}
+_STATUS = _tag(ComputeTask, "status", 0)
 
 
 def _message(

@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestrator import pages
 from orchestrator.database import Pool
 from orchestrator.errors import Malformed, UnknownEvent
-from orchestrator.events import COLUMNS, FROM, from_row
+from orchestrator.events import COLUMNS, FROM, from_row, wire_of_row
 from orchestrator.identity import Caller
 from orchestrator.validation import is_key
 from protos.orchestrator import event_pb2
@@ -86,7 +86,7 @@ def after(pool: Pool, channel: str, start: int, limit: int) -> list[tuple[int, b
             (channel, start, limit),
         )
         rows = cursor.fetchall()
-    return [(row[0], from_row(row).SerializeToString()) for row in rows]
+    return [(row[0], wire_of_row(row)) for row in rows]
 
 
 def heads(pool: Pool) -> dict[str, int]:
