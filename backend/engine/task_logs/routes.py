@@ -79,10 +79,10 @@ class PassedOn(Response):
 
 @router.get("/task/{key}/logs/stream/")
 def follow_task_logs(
-    key: Annotated[UUID, Depends(checked_key)],
-    request: Request,
-    node: SessionNode,
     caller: FileCaller,
+    node: SessionNode,
+    request: Request,
+    key: Annotated[UUID, Depends(checked_key)],
 ) -> Response:
     """What the task has said so far, then what it says, until it is over."""
     logs = TaskLogs(node, caller, key)

@@ -178,6 +178,7 @@ def built(settings: Settings, ledger_database: str) -> Iterator[World]:
             "ORCHESTRATOR_HOST": host,
             "ORCHESTRATOR_PORT": int(port),
             "DEFAULT_THROTTLE_RATES": 100_000,
+            "METRICS_TOKEN": "of the scraper",
             "OIDC_ENABLED": True,
             "OIDC_OP_URL": "http://127.0.0.1:9",
             "OIDC_RP_CLIENT_ID": "client",
