@@ -187,7 +187,10 @@ def test_a_client_that_pings_too_often_is_sent_away(database_url: str) -> None:
 
 
 # ------------------------------------------------------------------ settings
-REQUIRED: dict[str, Any] = {"DATABASE_URL": "postgresql://x", "CHANNEL_CONFIG": Path("channels.yaml")}
+REQUIRED: dict[str, Any] = {
+    "DATABASE_URL": "postgresql://x",
+    "CHANNEL_CONFIG": Path("channels.yaml"),
+}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,8 @@ def test_ports_that_other_machines_reach_are_found() -> None:
 def test_little_disk_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: Verdict
 ) -> None:
-    usage = doctor.shutil._ntuple_diskusage(200 << 30, 0, free)  # type: ignore[attr-defined]
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _place: usage)
+    usage = shutil._ntuple_diskusage(200 << 30, 0, free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
     found = {f.name: f.verdict for f in doctor._machine(Layout.at(tmp_path / "not" / "yet"))}
     assert found["disk of the state folder"] == verdict
 
@@ -93,7 +95,7 @@ def test_little_disk_is_said(
 def test_python_version_is_judged(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], verdict: Verdict
 ) -> None:
-    monkeypatch.setattr(doctor.sys, "version_info", version)
+    monkeypatch.setattr(sys, "version_info", version)
     assert doctor._python().verdict == verdict
 
 

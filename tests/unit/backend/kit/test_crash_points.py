@@ -71,7 +71,11 @@ def test_points_are_named_by_messages_and_functions(folder: Path) -> None:
     def committing() -> None:
         points.reach_commit("after")
 
-    points.reach("ledger", computetask_pb2.ApplyTaskActionParam(action=2), "before")
+    points.reach(
+        "ledger",
+        computetask_pb2.ApplyTaskActionParam(action=computetask_pb2.TASK_ACTION_CANCELED),
+        "before",
+    )
     points.reach("ledger", computetask_pb2.GetTaskParam(), "before")
     committing()
     seen = {path.name for path in (folder / "seen").iterdir()}

@@ -143,7 +143,7 @@ def test_tasks_of_one_plan_go_in_their_order(round_: Round) -> None:
 def test_tasks_that_run_together_stay_within_what_the_site_has(
     round_: Round, name: str, has: Needs
 ) -> None:
-    round_.put(uuid4(), 3, **{name: 2})
+    round_.put(uuid4(), 3, **{name: 2})  # type: ignore[arg-type]
     first, second = round_.claim(has), round_.claim(has)
     assert round_.look(has) == Look(None, blocked=True)
     round_.settle(first)

@@ -2,13 +2,11 @@
 
 import time
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from backend.engine.compute.results import model_key
 from tests.integration.backend.engine.world import (
-    CHANNEL,
     ME,
     Crash,
     World,
@@ -271,41 +269,6 @@ def test_a_task_of_a_failed_plan_is_canceled_when_its_turn_comes(world: World) -
     assert world.service.take(session) is None
 
 
-def test_the_janitor_makes_work_that_was_lost(world: World) -> None:
-    task = world.task(world.plan(), world.function())
-    eventually(lambda: world.work_state(task) == "ready", "prepared")
-    world.execute("DELETE FROM work")
-    world.janitor.reconcile()
-    session = world.session()
-    assert UUID(world.lease(session)["task"]) == task
-
-
-def test_an_executing_task_without_work_is_leased_again(world: World) -> None:
-    task = world.task(world.plan(), world.function())
-    world.lease(world.session())
-    eventually(lambda: world.row_status(task) == "STATUS_EXECUTING", "the event")
-    world.execute("DELETE FROM work")
-    world.janitor.reconcile()
-    assert world.lease(world.session())["task"] == str(task)
-
-
-def test_an_orphaned_model_file_is_removed_after_an_hour(world: World) -> None:
-    key = UUID(int=7)
-    with world.storage.writer() as writer:
-        writer.write(b"x")
-        writer.commit(f"models/{key}/model")
-    world.execute(
-        "INSERT INTO model_file (key, channel, bucket, file, checksum, size, creation_date) "
-        "VALUES (:key, :channel, 'substra-model', :file, '', 1, now() - interval '2 hours')",
-        key=key,
-        channel=CHANNEL,
-        file=f"models/{key}/model",
-    )
-    world.janitor.clean()
-    assert not world.storage.exists(f"models/{key}/model")
-    assert world.count("model_file") == 0
-
-
 def test_a_refused_image_is_an_internal_failure_and_other_trouble_waits(world: World) -> None:
     from backend.engine.images.transfer import ImageForGood
     from backend.kit.errors import PeerUnreachable
@@ -367,47 +330,3 @@ def test_the_lease_says_what_the_task_may_take(world: World) -> None:
     lease = world.lease(world.session())
     assert lease["resources"]["memory_bytes"] == 2**20
     assert world.one("SELECT memory_bytes FROM work WHERE kind = 'task'")[0] == 2**20
-
-
-def test_an_internal_failure_is_tried_again_and_then_it_is_the_tasks(world: World) -> None:
-    world.service._retries = 2
-    task = world.task(world.plan(), world.function())
-    session = world.session()
-    for attempt in (1, 2):
-        world.give(session, world.failure(world.lease(session), "INTERNAL"))
-        row = world.one("SELECT attempts, last_error, cause FROM work WHERE kind = 'task'")
-        assert tuple(row) == (attempt, "it broke", "it will be tried again: it broke")
-        assert world.status(task) == "STATUS_EXECUTING"
-        world.execute("UPDATE work SET not_before = now()")
-    world.give(session, world.failure(world.lease(session), "INTERNAL"))
-    assert world.status(task) == "STATUS_FAILED"
-
-
-def test_a_task_that_was_tried_again_may_succeed(world: World) -> None:
-    task = world.task(world.plan(), world.function())
-    session = world.session()
-    world.give(session, world.failure(world.lease(session), "INTERNAL"))
-    world.give(session, world.result(world.lease(session)))
-    assert world.status(task) == "STATUS_DONE"
-
-
-def test_a_users_failure_is_never_tried_again(world: World) -> None:
-    task = world.task(world.plan(), world.function())
-    session = world.session()
-    world.give(session, world.failure(world.lease(session), "EXECUTION"))
-    assert world.status(task) == "STATUS_FAILED"
-    assert world.one("SELECT attempts FROM work WHERE kind = 'task'")[0] == 1
-
-
-def test_inputs_that_do_not_come_in_time_fail_the_task(world: World) -> None:
-    from backend.engine.compute.preparation import Limits
-    from backend.kit.errors import PeerUnreachable
-    from tests.integration.backend.engine.world import IMAGE
-
-    world.preparation._limits = Limits(stage_s=3600)
-    world.images.refused[IMAGE] = PeerUnreachable()
-    task = world.task(world.plan(), world.function())
-    eventually(lambda: world.one("SELECT 1 FROM work WHERE tries > 0"), "a vain preparation")
-    assert world.status(task) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
-    world.execute("UPDATE work SET waits_since = now() - interval '2 hours'")
-    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")

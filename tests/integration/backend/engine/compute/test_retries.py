@@ -1,0 +1,47 @@
+"""What is tried again, how often, and what never is."""
+
+from tests.integration.backend.engine.world import World, eventually
+
+
+def test_an_internal_failure_is_tried_again_and_then_it_is_the_tasks(world: World) -> None:
+    world.service._retries = 2
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    for attempt in (1, 2):
+        world.give(session, world.failure(world.lease(session), "INTERNAL"))
+        row = world.one("SELECT attempts, last_error, cause FROM work WHERE kind = 'task'")
+        assert tuple(row) == (attempt, "it broke", "it will be tried again: it broke")
+        assert world.status(task) == "STATUS_EXECUTING"
+        world.execute("UPDATE work SET not_before = now()")
+    world.give(session, world.failure(world.lease(session), "INTERNAL"))
+    assert world.status(task) == "STATUS_FAILED"
+
+
+def test_a_task_that_was_tried_again_may_succeed(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    world.give(session, world.failure(world.lease(session), "INTERNAL"))
+    world.give(session, world.result(world.lease(session)))
+    assert world.status(task) == "STATUS_DONE"
+
+
+def test_a_users_failure_is_never_tried_again(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    world.give(session, world.failure(world.lease(session), "EXECUTION"))
+    assert world.status(task) == "STATUS_FAILED"
+    assert world.one("SELECT attempts FROM work WHERE kind = 'task'")[0] == 1
+
+
+def test_inputs_that_do_not_come_in_time_fail_the_task(world: World) -> None:
+    from backend.engine.compute.preparation import Limits
+    from backend.kit.errors import PeerUnreachable
+    from tests.integration.backend.engine.world import IMAGE
+
+    world.preparation._limits = Limits(stage_s=3600)
+    world.images.refused[IMAGE] = PeerUnreachable()
+    task = world.task(world.plan(), world.function())
+    eventually(lambda: world.one("SELECT 1 FROM work WHERE tries > 0"), "a vain preparation")
+    assert world.status(task) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
+    world.execute("UPDATE work SET waits_since = now() - interval '2 hours'")
+    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
