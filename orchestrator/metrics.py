@@ -6,6 +6,7 @@ Unlike in the original they move after the commit: what was rolled back is not c
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -83,6 +84,7 @@ class Metrics:
             "grpc_server_handling_seconds", "Duration of calls.", SECONDS, *_METHOD
         )
         self._endpoint: Any = None
+        self._transaction = cache(self.transactions.labels)
 
     def call(self, form: str, service: str, method: str) -> "CallMetrics":
         return CallMetrics(self, form, service, method)
@@ -96,9 +98,10 @@ class Metrics:
         """What a group of requests led to; `outcomes` are (method, request, answer)."""
         for method, request, outcome in outcomes:
             refused = isinstance(outcome, Refusal)
-            self.transactions.labels(method, "rollback" if refused else "commit").inc()
+            self._transaction(method, "rollback" if refused else "commit").inc()
             if isinstance(request, RegisterTasksParam) and not refused:
                 self.batches.labels(channel).observe(len(request.tasks))
+        registered = 0
         moved: Tally[int] = Tally()
         followed: Tally[tuple[str, str | None]] = Tally()
         for event in events:
@@ -106,11 +109,13 @@ class Metrics:
             if new.kind != ASSET_COMPUTE_TASK:
                 continue
             if new.event == EVENT_ASSET_CREATED:
-                self.registered.labels(channel).inc()
+                registered += 1
             elif new.status is not None:
                 moved[new.status] += 1
                 if new.slim and new.status in _CASCADES:
                     followed[_CASCADES[new.status], new.reason] += 1
+        if registered:
+            self.registered.labels(channel).inc(registered)
         for status, number in moved.items():
             name = ComputeTaskStatus.Name(status)  # type: ignore[arg-type]
             self.updated.labels(channel, name).inc(number)
@@ -157,8 +162,7 @@ class CallMetrics:
         self.sent_messages = metrics.sent.labels(*labels)
         self.seconds = metrics.seconds.labels(*labels)
         self._events = metrics.events_sent
-        self._handled = metrics.handled
-        self._labels = labels
+        self.handled = cache(lambda code: metrics.handled.labels(*labels, _pascal(code)))
 
     def running(self) -> "Running":
         return Running(self)
@@ -167,9 +171,6 @@ class CallMetrics:
         """One event of a stream."""
         self.sent_messages.inc()
         self._events.inc()
-
-    def handled(self, code: grpc.StatusCode) -> None:
-        self._handled.labels(*self._labels, _pascal(code)).inc()
 
 
 class Running:
@@ -198,7 +199,7 @@ class Running:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._counted.handled(self.code)
+        self._counted.handled(self.code).inc()
         self._counted.seconds.observe(time.perf_counter() - self._began)
 
 

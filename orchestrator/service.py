@@ -1,6 +1,7 @@
 """From a call to an answer: identity, then the channel's writer, a read, or the event stream."""
 
 import asyncio
+import contextvars
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -131,7 +132,7 @@ class Ledger:
             size=size,
             abandoned=reply.cancelled,
             deadline=deadline,
-            context=structlog.contextvars.get_contextvars(),
+            context=contextvars.copy_context(),
         )
         waiting = self.waiting_bytes
         if waiting and waiting + size > limits.WAITING_BYTES:

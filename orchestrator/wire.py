@@ -2,8 +2,8 @@
 
 import math
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from secrets import token_hex
 from typing import Any
 
 import grpc
@@ -184,7 +184,7 @@ def request_id(metadata: Metadata) -> str:
     for key, value in metadata or ():
         if key == "reqid" and isinstance(value, str) and value:
             return value[:100]
-    return uuid.uuid4().hex[:8]
+    return token_hex(4)
 
 
 def _deadline(context: Context) -> float:

@@ -9,7 +9,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -51,8 +52,8 @@ _RACE = (psycopg2.errors.UniqueViolation, psycopg2.errors.DeadlockDetected)
 class Job:
     """A request on its way through the writer. `reply` is whatever the deliverer knows it by.
 
-    `parts` is what its decision takes time for, `size` its bytes, `deadline` a monotonic time, `context` what
-    log lines about it carry.
+    `parts` is what its decision takes time for, `size` its bytes, `deadline` a monotonic time, `context` the
+    caller's, with its request id.
     """
 
     command: Command
@@ -64,7 +65,7 @@ class Job:
     size: int = 0
     abandoned: Callable[[], bool] = lambda: False
     deadline: float = math.inf
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Context = field(default_factory=Context)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -273,12 +274,12 @@ class Writer:
                 self._known.settle()
             return
         job = group[0]
-        log.error(
+        job.context.run(
+            log.error,
             "request_failed",
             channel=self._known.channel,
             method=job.method,
             exc_info=error,
-            **job.context,
         )
         self._deliver([(job, Internal("the request could not be stored"))], [])
 
