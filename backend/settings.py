@@ -146,6 +146,10 @@ class Settings(BaseSettings):
     )
     RUN_ENVIRONMENT: dict[str, str] = Field(default_factory=dict)  # rule 42
     LOG_LEVEL: str = "INFO"
+    # sizes in bytes, 0: no limit; what is in use stays (docs/compute.md)
+    CACHE_MAX_BYTES: int = Field(default=100 << 30, ge=0)  # foreign models, unpacked samples
+    IMAGES_MAX_BYTES: int = Field(default=50 << 30, ge=0)  # layers and unpacked images
+    PACKAGES_MAX_BYTES: int = Field(default=10 << 30, ge=0)  # the builder's package cache
     ENABLE_METRICS: bool = True
     METRICS_TOKEN: str = Field(default="", repr=False)  # unset: for this machine's processes only
 

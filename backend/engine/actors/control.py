@@ -15,10 +15,12 @@ import structlog
 
 from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
+from backend.engine.compute.bounds import Bounds
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chores import Chores
 from backend.engine.compute.demands import Site
 from backend.engine.compute.janitor import Janitor
+from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
 from backend.engine.compute.loops import Keeper, Loop
@@ -141,10 +143,12 @@ class ControlPlane:
         counters = Counters(database)
         moved = partial(counters.add, "substra_transfer_bytes")
         folder = settings.MEDIA_ROOT / "cache"
-        cache = AssetCache(folder, me, storage, node.exchange, partial(moved, kind="model"))
+        used = LastUse()
+        moved_model = partial(moved, kind="model")
+        cache = AssetCache(folder, me, storage, node.exchange, moved_model, used)
         store = _image_store(settings)
         images = ImageTransfer(
-            store, node.exchange, me, folder / "images", partial(moved, kind="image")
+            store, node.exchange, me, folder / "images", partial(moved, kind="image"), used.touch
         )
         reporter = Reporter(settings, database, storage, ledger)
         self._preparation = Preparation(
@@ -163,11 +167,13 @@ class ControlPlane:
         scheduler = Scheduler(settings, database, self._preparation, wake, counters)
         chores = Chores(database, me, storage, cache, ledger)
         janitor = Janitor(settings, database, storage, cache, ledger, wake)
+        bounds = Bounds(settings, database, used, counters)
         loops = [
             self._loop("scheduler", scheduler.turn, "new", 0.5),
             self._loop("reporter", reporter.resume, "outbox", 1.0),
             self._loop("chores", chores.turn, "chore", 1.0),
             self._loop("janitor", janitor.turn, None, 1.0),
+            self._loop("storage", bounds.turn, None, 5.0),
             self._loop("runners", self._pool.turn, None, 0.5),
         ]
         if settings.BUILDER_ENABLED:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backend.assets.archives import ArchiveRefused, folder_hash, unpack
+from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.store import InputAsset
 from backend.ports.exchange import Exchange, PeerRefused, WrongChecksum
 from backend.ports.storage import Storage, StoredFileMissing
@@ -34,9 +35,11 @@ class AssetCache:
         storage: Storage,
         exchange: Exchange,
         moved: Callable[[int], None] = lambda size: None,
+        used: LastUse | None = None,
     ) -> None:
-        """`moved` is told the bytes that came from another organization."""
+        """`moved` is told the bytes that came from another organization, `used` what was handed out."""
         self._moved = moved
+        self._used = used or LastUse()
         self.models = root / "models"
         self.samples = root / "data_samples"
         self.openers = root / "openers"
@@ -50,6 +53,12 @@ class AssetCache:
 
     def present(self, asset: InputAsset) -> Path | None:
         """Where the asset's content lies; None when it has to be fetched first. Costs one look at the disk."""
+        path = self._found(asset)
+        if path is not None:
+            self._used.touch(path)
+        return path
+
+    def _found(self, asset: InputAsset) -> Path | None:
         if asset.kind == "ASSET_MODEL":
             if asset.owner == self._me and asset.file:
                 with contextlib.suppress(StoredFileMissing):

@@ -309,7 +309,7 @@ class _Build:
         if found["digest"] is None:
             self.log.line(" ---> using cache")
             return True
-        if not self.store.has_layer(found["digest"]):
+        if not self.store.use_layer(found["digest"]):
             return False
         self.log.line(" ---> using cache")
         self._push(Layer(found["digest"], found["size"], environment=True))

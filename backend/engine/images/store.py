@@ -54,10 +54,18 @@ class ImageStore:
     def has_layer(self, digest: str) -> bool:
         return (self._root / "layers" / f"{digest.removeprefix('sha256:')}.tar").exists()
 
+    def use_layer(self, digest: str) -> bool:
+        """True when the layer is there; it counts as used now (`compute.bounds`)."""
+        try:
+            os.utime(self._root / "layers" / f"{digest.removeprefix('sha256:')}.tar")
+        except FileNotFoundError:
+            return False
+        return True
+
     def missing_layers(self, manifest: Manifest) -> list[str]:
         """Digests of the layers that have to come first, each once, in order."""
         digests = dict.fromkeys(layer.digest for layer in manifest.layers)
-        return [digest for digest in digests if not self.has_layer(digest)]
+        return [digest for digest in digests if not self.use_layer(digest)]
 
     def add_manifest(self, content: bytes, digest: str) -> Manifest:
         """Store a manifest that came from anywhere.

@@ -29,9 +29,11 @@ class ImageTransfer:
         me: str,
         scratch: Path,
         moved: Callable[[int], None] = lambda size: None,
+        used: Callable[..., None] = lambda *paths: None,
     ) -> None:
-        """`moved` is told the bytes that came from another organization."""
+        """`moved` is told the bytes that came from another organization, `used` the folders handed out."""
         self._moved = moved
+        self._used = used
         self._store = store
         self._exchange = exchange
         self._me = me
@@ -46,8 +48,9 @@ class ImageTransfer:
         if environment is None:
             return None
         if not all(Path(path).exists() for path in (environment["root"], *environment["layers"])):
-            del self._ready[digest]
+            self._ready.pop(digest, None)
             return None
+        self._used(environment["root"], *environment["layers"])
         return environment
 
     def bring(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
@@ -67,6 +70,7 @@ class ImageTransfer:
                 except (BadImage, NoInterpreter) as error:
                     raise ImageForGood(f"the function's image cannot be used: {error}") from None
                 self._ready[digest] = environment
+                self._used(environment["root"], *environment["layers"])
             return environment
 
     def _materialized(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
