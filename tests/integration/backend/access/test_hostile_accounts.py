@@ -35,10 +35,10 @@ def ask(client: Client, method: str, path: str, content: bytes | None = None) ->
 
 def test_names_in_paths_and_queries(user: Client) -> None:
     for name in NAMES:
-        _ask_with_name(user, name)
+        check_answers_to(user, name)
 
 
-def _ask_with_name(user: Client, name: str) -> None:
+def check_answers_to(user: Client, name: str) -> None:
     for method, path in (
         ("GET", f"/users/{name}/"),
         ("PUT", f"/users/{name}/"),
