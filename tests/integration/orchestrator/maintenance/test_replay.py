@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from orchestrator.commands import COMMANDS
 from orchestrator.maintenance.replay import replay
 from orchestrator.maintenance.tables import EVERY
@@ -72,3 +74,23 @@ def test_what_does_not_fit_is_named(url: str, cursor: Cursor, statement: str, li
 def test_a_database_without_a_ledger_is_refused(database_url: str) -> None:
     with pytest.raises(psycopg2.errors.UndefinedTable):
         replay(database_url)
+
+
+def test_the_command_prints_the_differences_and_exits_with_one(url: str, cursor: Cursor) -> None:
+    words = ["orchestrator", "replay", "--database", url]
+    same = CliRunner().invoke(app, words)
+    assert same.exit_code == 0
+    assert same.stdout.endswith("the events rebuild the tables.\n")
+    cursor.execute("UPDATE compute_plan SET owner = 'x'")
+    differing = cursor.rowcount
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"{differing} differences."
+    assert sum("owner is x, by its events" in line for line in lines) == min(differing, 100)
+
+
+def test_the_command_exits_with_two_where_it_cannot_look(database_url: str) -> None:
+    done = CliRunner().invoke(app, ["orchestrator", "replay", "--database", database_url])
+    assert done.exit_code == 2
+    assert done.stderr == "The database holds no ledger.\n"
