@@ -8,8 +8,10 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psycopg2
 from sqlalchemy import BindParameter, Connection, Select, String, Uuid, bindparam
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 Rows = list[Any]
@@ -36,15 +38,33 @@ class Statement:
         self._made: Callable[[Any], Any] = _maker(names)
 
     def rows(self, connection: Connection | Session, values: Mapping[str, Any]) -> Rows:
-        """All rows."""
+        """All rows.
+
+        Raises:
+            DBAPIError: as SQLAlchemy's own queries do; a broken connection does not go back to the pool.
+        """
         if isinstance(connection, Session):
             connection = connection.connection()
-        cursor = connection.connection.cursor()
+        cursor = None
         try:
+            cursor = connection.connection.cursor()
             cursor.execute(self._sql, {**self._fixed, **values})
             return list(map(self._made, cursor.fetchall()))
+        except psycopg2.Error as error:
+            raise self._known(connection, error) from error
         finally:
-            cursor.close()
+            if cursor is not None:
+                cursor.close()
+
+    def _known(self, connection: Connection, error: Any) -> DBAPIError:
+        broken = connection.dialect.is_disconnect(error, None, None)
+        if broken:
+            connection.invalidate(error)
+        found = DBAPIError.instance(
+            self._sql, None, error, psycopg2.Error, connection_invalidated=broken
+        )
+        assert isinstance(found, DBAPIError)
+        return found
 
     def first(self, connection: Connection | Session, values: Mapping[str, Any]) -> Any | None:
         """The first row, or None."""
