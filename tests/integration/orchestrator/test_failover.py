@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty
@@ -26,6 +27,8 @@ from tests.unit.orchestrator import requests as r
 
 TAKE_OVER_S = 5.0
 Connection = psycopg2.extensions.connection
+Decide = Callable[[Writer, Job, Batch], Outcome]
+Take = Callable[[Writer], list[Job]]
 
 
 def test_sigterm_ends_streams_cleanly_within_two_seconds(database_url: str, tmp_path: Path) -> None:
@@ -215,6 +218,17 @@ def test_cut_stream_of_logs_says_what_happened(database_url: str, tmp_path: Path
             process.log.get(timeout=0.05)
 
 
+def _slow(decide: Decide) -> Decide:
+    """Large requests take longer than a lease."""
+
+    def decide_slowly(writer: Writer, job: Job, batch: Batch) -> Outcome:
+        if job.parts > 1:
+            threading.Event().wait(LEASE_S + 1)
+        return decide(writer, job, batch)
+
+    return decide_slowly
+
+
 def test_a_request_that_outlasts_the_lease_is_not_taken_over(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,14 +237,7 @@ def test_a_request_that_outlasts_the_lease_is_not_taken_over(
     first.start()
     second = Server(database_url, {"mychannel": ["a", "b"]})
     second.start()
-    decide = Writer._decide_one
-
-    def slow(writer: Writer, job: Job, batch: Batch) -> Outcome:
-        if job.parts > 1:
-            threading.Event().wait(LEASE_S + 1)
-        return decide(writer, job, batch)
-
-    monkeypatch.setattr(Writer, "_decide_one", slow)
+    monkeypatch.setattr(Writer, "_decide_one", _slow(Writer._decide_one))
     monkeypatch.setattr(writing, "PARTS_A_SECOND", 1)
     try:
         with Member(first.address) as a:
@@ -258,18 +265,22 @@ def test_servers_that_start_together_migrate_one_by_one(database_url: str) -> No
     connection.close()
 
 
-def test_a_fault_of_ours_does_not_end_the_writer(
-    server: Server, a: Member, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take = Writer._group
-    faults = [ZeroDivisionError(), RuntimeError()]
+def _failing(take: Take, faults: list[Exception]) -> Take:
+    """Raises each of the faults once."""
 
-    def broken(writer: Writer) -> list[Job]:
+    def take_or_fail(writer: Writer) -> list[Job]:
         if faults:
             raise faults.pop()
         return take(writer)
 
-    monkeypatch.setattr(Writer, "_group", broken)
+    return take_or_fail
+
+
+def test_a_fault_of_ours_does_not_end_the_writer(
+    server: Server, a: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [ZeroDivisionError(), RuntimeError()]
+    monkeypatch.setattr(Writer, "_group", _failing(Writer._group, faults))
     assert a.plan()
     assert faults == []
     assert len(a.events(3)) == 3

@@ -1,7 +1,7 @@
 """Deadlines, sizes, queues: what cannot be carried out now is refused now, and nothing is written."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.integration.orchestrator.waiting import until
 from tests.unit.orchestrator import requests as r
 
 Connection = psycopg2.extensions.connection
+Submit = Callable[[writing.Writer, writing.Job], None]
 REGISTER_PLAN = "/orchestrator.ComputePlanService/RegisterPlan"
 REGISTER_TASKS = "/orchestrator.ComputeTaskService/RegisterTasks"
 
@@ -71,17 +72,21 @@ def _is_waiting(database: Connection) -> bool:
     return bool(count)
 
 
+def _late(submit: Submit) -> Submit:
+    """Every deadline has passed already."""
+
+    def submit_late(writer: writing.Writer, job: writing.Job) -> None:
+        job.deadline = time.monotonic() - 1
+        submit(writer, job)
+
+    return submit_late
+
+
 def test_a_passed_deadline_is_noticed_by_the_writer_itself(
     a: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client may not have noticed yet: clocks and cancellations take their time."""
-    submit = writing.Writer.submit
-
-    def late(writer: writing.Writer, job: writing.Job) -> None:
-        job.deadline = time.monotonic() - 1
-        submit(writer, job)
-
-    monkeypatch.setattr(writing.Writer, "submit", late)
+    monkeypatch.setattr(writing.Writer, "submit", _late(writing.Writer.submit))
     with pytest.raises(grpc.RpcError) as refusal:
         a.plan()
     assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

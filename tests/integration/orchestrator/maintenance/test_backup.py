@@ -69,13 +69,8 @@ def test_a_backup_is_consistent_while_writing_goes_on(
     stop = threading.Event()
     written = threading.Event()
 
-    def write(a: Member) -> None:
-        while not stop.is_set():
-            a.register(*_chain(a))
-            written.set()
-
     with _serving(url) as server, Member(server.address, "a") as a:
-        writer = threading.Thread(target=write, args=(a,))
+        writer = threading.Thread(target=_write, args=(a, stop, written))
         writer.start()
         try:
             assert written.wait(20)
@@ -90,6 +85,12 @@ def test_a_backup_is_consistent_while_writing_goes_on(
         finally:
             stop.set()
             writer.join()
+
+
+def _write(a: Member, stop: threading.Event, written: threading.Event) -> None:
+    while not stop.is_set():
+        a.register(*_chain(a))
+        written.set()
 
 
 def _chain(a: Member) -> list[t.NewComputeTask]:
