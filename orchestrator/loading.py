@@ -125,6 +125,7 @@ def _load_tasks(cursor: Cursor, known: Known, keys: list[str]) -> None:
             known.tasks[columns[0]] = _task(columns, message)
         else:
             present.message = message  # its status in memory may be newer than the table's
+            known.tasks[present.key] = present
 
 
 def _load_children(cursor: Cursor, known: Known, parents: Iterable[str]) -> None:

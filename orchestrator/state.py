@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -40,6 +40,8 @@ DOCUMENTS: dict[Kind, type[Message]] = {
     ASSET_MODEL: Model,
 }
 KEPT = 5_000  # rows of a kind that stay in memory between two groups
+KEPT_BYTES = 6_000_000
+"""Of a kind's rows in their wire form; in memory they take up to three times as much."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,40 @@ class Task:
     message: ComputeTask | None
     children: list[str] | None = None
     links: dict[str, list[Link]] | None = None
+
+
+V = TypeVar("V", Message, Task)
+
+
+def _size(row: Message | Task) -> int:
+    document = row.message if isinstance(row, Task) else row
+    return document.ByteSize() if document is not None else 0
+
+
+class Kept(OrderedDict[str, V]):
+    """Rows of one kind, those that were not used for longest first, with their size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self._sizes: dict[str, int] = {}
+
+    def __setitem__(self, key: str, row: V) -> None:
+        size = _size(row)
+        self.bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+        super().__setitem__(key, row)
+
+    def clear(self) -> None:
+        super().clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+    def shrink(self) -> None:
+        """Forget rows until the rest is within KEPT and KEPT_BYTES."""
+        while len(self) > KEPT or self.bytes > KEPT_BYTES:
+            key, _ = self.popitem(last=False)
+            self.bytes -= self._sizes.pop(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +201,8 @@ class Known:
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.organizations: dict[str, Message] = {}
-        self.documents: dict[Kind, OrderedDict[str, Message]] = {
-            k: OrderedDict() for k in DOCUMENTS
-        }
-        self.tasks: OrderedDict[str, Task] = OrderedDict()
+        self.documents: dict[Kind, Kept[Message]] = {kind: Kept() for kind in DOCUMENTS}
+        self.tasks: Kept[Task] = Kept()
         self.builds: dict[str, list[str]] = {}
         """Function key to its tasks that wait for the builder or build, exact for the group's first request."""
         self.taken: dict[Kind, set[str]] = {}
@@ -254,11 +288,9 @@ class Known:
         self.builds.clear()
         self.taken.clear()
         self.addresses.clear()
-        rows: list[OrderedDict[str, Message] | OrderedDict[str, Task]]
-        rows = [*self.documents.values(), self.tasks]
-        for kept in rows:
-            while len(kept) > KEPT:
-                kept.popitem(last=False)
+        self.tasks.shrink()
+        for documents in self.documents.values():
+            documents.shrink()
 
     def drop(self) -> None:
         """After a failed commit: nothing in memory may be trusted."""

@@ -13,6 +13,9 @@ from orchestrator.validation import is_key
 from protos.orchestrator import event_pb2
 from protos.orchestrator.common_pb2 import DESCENDING
 
+BATCH_BYTES = 1_000_000
+"""Of assets in one batch of a stream that lags behind."""
+
 
 def events(
     pool: Pool, caller: Caller, request: event_pb2.QueryEventsParam
@@ -78,15 +81,25 @@ def position(pool: Pool, caller: Caller, event: str) -> int:
 
 
 def after(pool: Pool, channel: str, start: int, limit: int) -> list[tuple[int, bytes]]:
-    """At most `limit` events after a position, as position and wire form."""
+    """At most `limit` events after a position, as position and wire form; fewer when they are large.
+
+    A slow subscriber holds one batch, so its bytes are bounded too.
+    """
     with pool.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {COLUMNS} FROM {FROM} WHERE e.channel = %s AND e.position > %s"  # noqa: S608
-            " ORDER BY e.position LIMIT %s",
-            (channel, start, limit),
-        )
+        cursor.execute(_BATCH, (channel, start, limit, BATCH_BYTES))
         rows = cursor.fetchall()
     return [(row[0], wire_of_row(row)) for row in rows]
+
+
+# The sizes are known without reading what PostgreSQL stores apart; the first event of a batch always fits.
+_BATCH = f"""
+SELECT position, id, asset_key, asset_kind, event_kind, channel, moment, reason, payload, status, slim, document
+  FROM (SELECT b.*, sum(size) OVER (ORDER BY position) - size AS before
+          FROM (SELECT {COLUMNS}, octet_length(coalesce(e.payload, t.document)) AS size
+                  FROM {FROM} WHERE e.channel = %s AND e.position > %s
+                 ORDER BY e.position LIMIT %s) b) c
+ WHERE before < %s ORDER BY position
+"""  # noqa: S608
 
 
 def heads(pool: Pool) -> dict[str, int]:

@@ -70,7 +70,7 @@ class Member:
         headers = self.metadata if metadata is None else metadata
         return send(request, metadata=headers, timeout=DEADLINE_S, wait_for_ready=wait)
 
-    def subscribe(self, after: str = "") -> Any:
+    def subscribe(self, after: str = "", timeout_s: float = DEADLINE_S) -> Any:
         """The stream; `cancel()` ends it."""
         send = self.channel.unary_stream(
             "/orchestrator.EventService/SubscribeToEvents",
@@ -78,7 +78,7 @@ class Member:
             response_deserializer=event_pb2.Event.FromString,
         )
         request = event_pb2.SubscribeToEventsParam(start_event_id=after)
-        return send(request, metadata=self.metadata, timeout=DEADLINE_S)
+        return send(request, metadata=self.metadata, timeout=timeout_s)
 
     def events(self, number: int, after: str = "") -> list[event_pb2.Event]:
         """The next `number` events of a stream."""
