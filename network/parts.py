@@ -72,6 +72,15 @@ def _postgres(postgres: Postgres, environment: dict[str, str], layout: Layout) -
     )
 
 
+def _without_ledger(environment: dict[str, str]) -> dict[str, str]:
+    """Without settings of another ledger that the shell may hold: TLS, or metrics open to other machines."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("ORCHESTRATOR_") and name != "METRICS_ENABLED"
+    }
+
+
 def _ledger(postgres: Postgres, environment: dict[str, str], layout: Layout, state: State) -> Part:
     port = state.ports["orchestrator"]
     password = state.secrets["database:orchestrator"]
@@ -86,7 +95,7 @@ def _ledger(postgres: Postgres, environment: dict[str, str], layout: Layout, sta
         name="orchestrator",
         role="orchestrator",
         command=command,
-        environment={**environment, "ORCHESTRATOR_DATABASE_URL": address},
+        environment={**_without_ledger(environment), "ORCHESTRATOR_DATABASE_URL": address},
         folder=layout.run,
         after=("postgres",),
         before=lambda: postgres.ensure_database(LEDGER_DATABASE, LEDGER_DATABASE, password),
