@@ -76,7 +76,7 @@ class Task:
     links: dict[str, list[Link]] | None = None
 
 
-V = TypeVar("V", Message, Task)
+V = TypeVar("V", bound=Message | Task)
 
 
 def _size(row: Message | Task) -> int:
