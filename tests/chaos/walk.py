@@ -51,18 +51,16 @@ class Walk:
         return found
 
     def steps(self, plan: Mapping[str, list[str]], until: float) -> Iterator[Step]:
-        """Every point of `plan` until the time `until` of time.monotonic()."""
-        for name, points in plan.items():
-            for group in mixed(points, self.together):
-                if time.monotonic() > until:
-                    yield from (Step(name, point, "no time left") for point in group)
-                    continue
-                found = self._together(name, group)
-                if len(group) > 1 and any(
-                    step.outcome not in ("ok", "not reached") for step in found
-                ):
-                    found = [step for point in group for step in self._together(name, [point])]
-                yield from found
+        """Every point of `plan`, scenarios in turns, until the time `until` of time.monotonic()."""
+        rows = zip_longest(*([(n, g) for g in mixed(p, self.together)] for n, p in plan.items()))
+        for name, group in (each for row in rows for each in row if each is not None):
+            if time.monotonic() > until:
+                yield from (Step(name, point, "no time left") for point in group)
+                continue
+            found = self._together(name, group)
+            if len(group) > 1 and any(s.outcome not in ("ok", "not reached") for s in found):
+                found = [step for point in group for step in self._together(name, [point])]
+            yield from found
 
     def _together(self, name: str, points: list[str]) -> list[Step]:
         for point in points:
