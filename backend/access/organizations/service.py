@@ -77,7 +77,7 @@ class OrganizationService:
         exported = channel is not None and channel.model_export_enabled
         version = None
         if not settings.ISOLATED:
-            version = self._node.ledger.on(account.channel).version()
+            version = self._node.ledger.recent_version(account.channel)
         return {
             **known,
             "config": {"model_export_enabled": exported},

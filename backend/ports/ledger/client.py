@@ -1,5 +1,6 @@
 """The ledger as this organization sees it: typed calls, one shared channel, retries where they are safe."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, cast
 
@@ -54,6 +55,9 @@ def _pause_s(state: RetryCallState) -> float:
     return min(asked or PAUSE_S * 2 ** (state.attempt_number - 1), LONGEST_PAUSE_S)
 
 
+VERSION_S = 5.0  # for so long `recent_version` is not asked again
+
+
 class Ledger:
     """The connection to the ledger, shared by all threads. `on(channel)` gives the calls of one channel."""
 
@@ -61,9 +65,17 @@ class Ledger:
         """Raises LedgerCertificateError when a certificate file cannot be read."""
         self.msp_id = settings.MSP_ID
         self._connection = Connection(settings)
+        self._version: tuple[float, str] | None = None  # when it was asked, and the answer
 
     def on(self, channel: str) -> "ChannelLedger":
         return ChannelLedger(self._connection, self.msp_id, channel)
+
+    def recent_version(self, channel: str) -> str:
+        """The ledger's version, asked for at most every few seconds: only a restart changes it."""
+        known, now = self._version, time.monotonic()
+        if known is None or now - known[0] > VERSION_S:
+            known = self._version = (now, self.on(channel).version())
+        return known[1]
 
     def close(self) -> None:
         self._connection.close()
