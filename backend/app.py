@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -32,6 +33,8 @@ from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
 from backend.kit.reading import Reads
+from backend.monitoring.counters import Counters
+from backend.monitoring.requests import CountedRequests
 from backend.node import Node
 from backend.schema.routes import router as schema
 from backend.settings import Settings
@@ -104,6 +107,8 @@ def create_app(settings: Settings, node: Node | None = None) -> FastAPI:
         allow_headers=CORS_HEADERS,
         max_age=86400,
     )
+    if settings.ENABLE_METRICS:
+        app.add_middleware(CountedRequests, counters=lambda: getattr(app.state, "counters", None))
     return app
 
 
@@ -115,12 +120,14 @@ def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untype
         await anyio.to_thread.run_sync(start, node)
         size = node.database.engine.pool.size()  # type: ignore[attr-defined]
         anyio.to_thread.current_default_thread_limiter().total_tokens = size + THREADS_BESIDE_POOL
+        counters = app.state.counters = Counters(node.database)
         membership = Membership(node)
         membership.start()
         try:
             yield
         finally:
             membership.stop()
+            await anyio.to_thread.run_sync(partial(counters.flush, now=True))
             app.state.read_threads.shutdown(wait=False)
             if given is None:
                 node.close()

@@ -49,6 +49,9 @@ _COUNTERS = text("SELECT name, labels, value FROM metric_counter ORDER BY name, 
 _WAITING = ("new", "preparing", "ready")
 COUNTED = {
     "celery_tasks_retried": ("Attempts after an internal failure.", ("hostname", "name")),
+    "django_http_requests_total_by_method": ("Requests.", ("method",)),
+    "django_http_responses_total_by_status": ("Answers.", ("status",)),
+    "substra_http_response_seconds": ("Time spent on answers, streams and polls included.", ()),
     "substra_lease_expiries": ("Leases that ran out.", ("kind",)),
     "substra_task_starts": ("Functions started, by a zygote or cold.", ("start",)),
     "substra_transfer_bytes": ("Bytes fetched from other organizations.", ("kind",)),

@@ -40,6 +40,11 @@ class Counters:
         with self._lock:
             self._counts[key] = self._counts.get(key, 0.0) + amount
 
+    @property
+    def due(self) -> bool:
+        """Whether `flush` would store something."""
+        return bool(self._counts) and time.monotonic() - self._flushed > FLUSH_S
+
     def flush(self, *, now: bool = False) -> None:
         """Add the counts to the database when it is time; a database that is away costs nothing but time."""
         with self._lock:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.engine.actors.control import ControlPlane
+from backend.engine.compute.demands import gpus_of_a_runner
 from backend.engine.compute.local import RayHost
 from backend.monitoring.logs import configure
 from backend.settings import Settings
@@ -18,7 +19,8 @@ class ControlActor:
     def __init__(self, settings_path: str) -> None:
         settings = Settings.read(Path(settings_path))
         configure(settings.LOG_LEVEL, organization=settings.NAME, process="control")
-        self._plane = ControlPlane(Path(settings_path), RayHost(NAMESPACE))
+        host = RayHost(NAMESPACE, gpus_of_a_runner(settings.GPUS, settings.WORKERS))
+        self._plane = ControlPlane(Path(settings_path), host)
         self._plane.start()
 
     def health(self) -> dict[str, bool]:

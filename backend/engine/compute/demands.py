@@ -60,6 +60,12 @@ class Site:
         )
 
 
+def gpus_of_a_runner(gpus: float, workers: int) -> float:
+    """A runner's share of the GPUs as Ray takes it: whole ones, or less than one."""
+    share = gpus / max(1, workers)
+    return float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000
+
+
 def needs(site: Site, *metadata: Mapping[str, str] | None) -> Needs:
     """What a task is given; of several metadata that name a thing, the last one counts.
 

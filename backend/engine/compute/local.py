@@ -291,11 +291,13 @@ class RayRunner:
 class RayHost:
     """Runners as detached actors `runner-<organization>-<i>` on the Ray that this process is connected to."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, gpus: float = 0.0) -> None:
+        """`gpus`: what each runner reserves of Ray's, so that no other actor or job gets them."""
         import ray
 
         self._ray: Any = ray
         self._namespace = namespace
+        self._gpus = gpus
 
     def find(self, name: str) -> RayRunner | None:
         try:
@@ -310,6 +312,7 @@ class RayHost:
             namespace=self._namespace,
             lifetime="detached",
             num_cpus=0,
+            num_gpus=self._gpus,
             max_restarts=0,
             get_if_exists=False,
         )

@@ -40,6 +40,9 @@ TRANSFERS = 4
 MOST_FLYING = 2 * TRANSFERS
 """Tasks handed to the transfer threads at a time: their leases are kept only while a thread has them."""
 
+CROWDED_S = 5.0
+"""When those are looked at again that wait behind more transfers than will end in a moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -95,6 +98,8 @@ class Preparation:
     def turn(self) -> bool:
         """Look at a batch of new tasks; False when there was none."""
         slow: list[tuple[Claimed, TaskContext | None, Prepare]] = []
+        unknown: list[Claimed] = []
+        behind: list[Claimed] = []
         with self._database.transaction(durable=False) as session:
             store = PreparingStore(session)
             works = store.new(BATCH)
@@ -113,11 +118,15 @@ class Preparation:
                 elif step is Prepare.DROP:
                     store.drop(work)
                 elif step is Prepare.WAIT:
-                    store.wait(work, "its task is not known yet", 1.0)
+                    unknown.append(work)
                 elif len(slow) + self._flying >= MOST_FLYING:
-                    store.wait(work, "waits for other transfers", 0.5)
+                    behind.append(work)
                 else:
                     slow.append((store.take(work), context, step))
+            store.wait(unknown, "its task is not known yet", 1.0)
+            cause = "it waits for other transfers"
+            store.wait(behind[:MOST_FLYING], cause, 0.5)
+            store.wait(behind[MOST_FLYING:], cause, CROWDED_S)
         if ready:
             self._wake({"ready"})
         for work, context, step in slow:

@@ -1,5 +1,6 @@
 """SQL of tasks that are being prepared: NEW → (PREPARING) → READY."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -46,7 +47,7 @@ _OFFER = text("""
 _DROP = text("UPDATE work SET state = 'done', cause = NULL, changed = now() WHERE id = :id")
 _WAIT = text("""
     UPDATE work SET not_before = now() + make_interval(secs => :after), cause = :cause, changed = now()
-    WHERE id = :id
+    WHERE id = ANY(:ids)
 """)
 _TRIES = text("""
     UPDATE work SET tries = tries + 1, waits_since = COALESCE(waits_since, now()) WHERE id = :id
@@ -96,8 +97,11 @@ class PreparingStore:
     def drop(self, work: Claimed) -> None:
         self._connection.execute(_DROP, {"id": work.id})
 
-    def wait(self, work: Claimed, cause: str, after_s: float) -> None:
-        self._connection.execute(_WAIT, {"id": work.id, "cause": cause, "after": after_s})
+    def wait(self, works: Sequence[Claimed], cause: str, after_s: float) -> None:
+        """Look at them again later."""
+        if works:
+            values = {"ids": [work.id for work in works], "cause": cause, "after": after_s}
+            self._connection.execute(_WAIT, values)
 
     def tries(self, work: Claimed) -> tuple[int, float]:
         """Count one more vain preparation: how many, and the seconds since the first (rule 44)."""

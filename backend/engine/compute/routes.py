@@ -62,9 +62,9 @@ class HeartbeatIn(BaseModel):
 class RunnerGate:
     """What the runner routes of one process share; made at the first call."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, counters: Counters) -> None:
         reporter = Reporter(node.settings, node.database, node.storage, node.ledger.on)
-        self.counters = Counters(node.database)
+        self.counters = counters
         self.service = RunnerService(
             node.settings, node.database, node.ledger.on, reporter, self.counters
         )
@@ -130,7 +130,6 @@ class RunnerGate:
         self.drain()
         if self._begun:
             await asyncio.wait(list(self._begun.values()), timeout=DRAIN_S)
-        await to_thread.run_sync(partial(self.counters.flush, now=True))
         await to_thread.run_sync(self.wakeups.close)
 
 
@@ -138,7 +137,7 @@ def gate(app: FastAPI) -> RunnerGate:
     """The gate of this application, made at its first use (most processes of the API serve no runner)."""
     present: RunnerGate | None = getattr(app.state, "runner_gate", None)
     if present is None:
-        present = app.state.runner_gate = RunnerGate(app.state.node)
+        present = app.state.runner_gate = RunnerGate(app.state.node, app.state.counters)
     return present
 
 

@@ -1,15 +1,19 @@
 """What a scrape of an organization finds, and who may scrape."""
 
+import asyncio
 import re
 from uuid import uuid4
 
 import httpx
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.engine.compute.metrics import may_read
 from backend.kit.database import Database
 from backend.monitoring.counters import Counters
+from backend.monitoring.requests import CountedRequests
 from tests.integration.backend.engine.world import World, eventually
 
 
@@ -57,6 +61,36 @@ def test_a_scrape_shows_what_was_done_and_what_waits(world: World, api: httpx.Cl
     assert found["substra_events_parked"] == 0
     keys = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-")
     assert not [name for name in found if keys.search(name)]
+
+
+def test_the_counts_of_requests_reach_the_scrape(world: World, api: httpx.Client) -> None:
+    other = Counters(world.database)
+    passed = CountedRequests(_answering(404), lambda: other)
+    asyncio.run(_request_through(passed, "GET"))
+    asyncio.run(_request_through(passed, "BREW"))
+    other.flush(now=True)
+    found = scrape(api)
+    assert found['django_http_requests_total_by_method_total{method="GET"}'] == 1
+    assert found['django_http_requests_total_by_method_total{method="other"}'] == 1
+    assert found['django_http_responses_total_by_status_total{status="404"}'] == 2
+    assert found["substra_http_response_seconds_total"] > 0
+
+
+def _answering(status: int) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(status_code=status)(scope, receive, send)
+
+    return app
+
+
+async def _request_through(app: ASGIApp, method: str) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        assert message["type"].startswith("http.response")
+
+    await app({"type": "http", "method": method, "path": "/", "headers": []}, receive, send)
 
 
 def test_what_comes_through_a_proxy_finds_nothing(api: httpx.Client) -> None:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from backend.engine.compute.demands import Impossible, Needs, Site, needs, priority, weight
+from backend.engine.compute.demands import (
+    Impossible,
+    Needs,
+    Site,
+    gpus_of_a_runner,
+    needs,
+    priority,
+    weight,
+)
 from backend.settings import Settings
 
 SITE = Site(has=Needs(8, 16 * 2**30, 2), default=Needs(4, 2**30, 0), most=Needs())
@@ -88,3 +96,10 @@ def test_above_normal_is_for_administrators_and_within_the_limits(
 
 def test_a_step_of_priority_doubles_the_turns() -> None:
     assert [weight(p) for p in (-2, 0, 2)] == [0.25, 1, 4]
+
+
+def test_runners_never_reserve_more_gpus_than_there_are() -> None:
+    shares = {(0, 2): 0.0, (1, 2): 0.5, (1, 3): 0.3333, (3, 2): 1.0, (4, 2): 2.0, (1, 1): 1.0}
+    for (gpus, workers), share in shares.items():
+        assert gpus_of_a_runner(gpus, workers) == share
+        assert share * workers <= gpus
