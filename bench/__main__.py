@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from bench import ledger, plans
+from bench import ledger, plans, reads
 from bench.embedded import Embedded, embedded
 from bench.profile import profile
 from bench.table import Figure, profile_table, table
@@ -94,8 +94,12 @@ def main() -> int:
     console.print("Measuring the embedded network …")
     with embedded() as network:
         figures, steps = ours(network, yardstick)
+        console.print("Measuring reads …")
+        measured = reads.measure(network, yardstick["chain"])
+        figures += reads.figures(measured, network.replica_mb())
     figures += of_ledger
     console.print(table(figures))
+    console.print(reads.table(measured, yardstick["chain"]))
     console.print(profile_table(steps))
     now = datetime.now(UTC)
     RESULTS.mkdir(exist_ok=True)

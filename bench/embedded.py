@@ -60,6 +60,12 @@ class Embedded:
                 pids |= {process.pid for process in below}
         return sum(_pss_kb(pid) for pid in pids - warm) / 1000
 
+    def replica_mb(self) -> float:
+        """Proportional set size of the largest process that answers requests: Serve replica or uvicorn."""
+        answering = {"ray-serve-replica", "api"}
+        rows = [row for row in self.status()["processes"] if row["role"] in answering]
+        return max(_pss_kb(row["pid"]) for row in rows) / 1000
+
 
 def _pss_kb(pid: int) -> int:
     try:

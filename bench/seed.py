@@ -12,7 +12,6 @@ from backend.node import Node
 
 PLANS, ROUNDS = 100, 20  # a round has five tasks
 DATASETS, SAMPLES = 10, 1_000
-FINISHED = 95  # plans; the others are half done
 
 
 def told(channel: str) -> Iterator[Batch]:
@@ -29,7 +28,7 @@ def told(channel: str) -> Iterator[Batch]:
         pair = (datasets[2 * index % DATASETS], datasets[(2 * index + 1) % DATASETS])
         plan = FederatedPlan(story, f"plan {index}", functions, pair, ROUNDS)
         plan.register(learning_rate=f"0.{index % 9 + 1}", rounds=str(ROUNDS))
-        plan.execute(None if index < FINISHED else 5 * ROUNDS // 2)
+        plan.execute()  # all of it: nothing is left for an engine to do
         yield story.take()
 
 
