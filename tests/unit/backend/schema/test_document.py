@@ -1,5 +1,6 @@
 """The OpenAPI document: complete, sound, and the page printed from it is current."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def test_every_route_is_declared_and_every_declaration_has_a_route(app: FastAPI)
     operations = [schema for path in found["paths"].values() for schema in path.values()]
     assert len(operations) == len(OPERATIONS)
     assert all(operation["summary"].endswith(".") for operation in operations)
+    for path, schemas in found["paths"].items():
+        for operation in schemas.values():
+            parameters = operation.get("parameters", [])
+            declared = {one["name"] for one in parameters if one["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)}", path)), path
     identifiers = [operation["operationId"] for operation in operations]
     assert len(set(identifiers)) == len(identifiers)
 
