@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 PAUSE_S = 0.1
 PASSING = (502, 503, 504)
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -49,7 +49,7 @@ PUBLIC = {"public": True, "authorized_ids": []}
 
 @dataclass
 class Caller:
-    """Requests are repeated for a minute; a key that is there already counts as registered."""
+    """Requests are repeated for two minutes; a key that is there already counts as registered."""
 
     url: str
     user: str

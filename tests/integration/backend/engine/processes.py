@@ -116,6 +116,13 @@ class Organization:
         child.kill()
         child.wait(10)
 
+    def revive(self) -> None:
+        """Start again what died by itself."""
+        for part, start in (("api", self.start_api), ("control", self.start_control)):
+            child = self._children.get(part)
+            if child is not None and child.poll() is not None:
+                start()
+
     def runner_pid(self) -> int:
         path = self.run / "sessions" / f"runner-{self.name}-0.pid"
         return int(json.loads(path.read_text())["pid"])
@@ -258,6 +265,11 @@ class Network:
         ]
         for organization in self.organizations:
             organization.start(self._database())
+
+    @property
+    def ledger(self) -> str:
+        """Where it listens."""
+        return self._server.address
 
     def stop(self) -> None:
         for organization in self.organizations:
