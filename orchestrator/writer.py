@@ -32,6 +32,7 @@ from orchestrator.lease import LEASE_S, RENEW_S, RETRY_S, Lease
 from orchestrator.limits import WAITING_CALLS, check_assets
 from orchestrator.loading import load, load_organizations
 from orchestrator.needs import Needs
+from orchestrator.pulse import Pulse
 from orchestrator.state import Known, Moment
 from orchestrator.writing import Batch, script
 
@@ -80,6 +81,7 @@ class Writer:
         self._url = url
         self._deliver = deliver
         self._lease = Lease(channel, holder)
+        self._pulse = Pulse(url, self._lease)
         self._known = Known(channel)
         self._incoming: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
@@ -128,6 +130,7 @@ class Writer:
 
     # ------------------------------------------------------------------ the thread
     def _run(self) -> None:
+        self._pulse.start()
         while not (self._stopping.is_set() and self._idle()):
             try:
                 if self._leads:
@@ -141,6 +144,7 @@ class Writer:
                 log.exception("writer_failed", channel=self._known.channel)
                 self._abdicate()
                 self._stopping.wait(RETRY_S)
+        self._pulse.stop()
         self._leave()
 
     def _turn(self) -> None:
@@ -156,7 +160,8 @@ class Writer:
         group = self._group()
         if group:
             try:
-                self._handle(group)
+                with self._pulse.busy():
+                    self._handle(group)
             finally:
                 self._bytes_out += sum(job.size for job in group)
             self._known.settle()

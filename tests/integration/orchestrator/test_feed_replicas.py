@@ -1,6 +1,7 @@
 """Two ledger processes on one database: events cross over, the lease too; who lost it commits nothing."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ import pytest
 from orchestrator import gossip
 from orchestrator.lease import LEASE_S
 from orchestrator.server import Server
+from orchestrator.writer import Job, Outcome, Writer
+from orchestrator.writing import Batch
 from tests.integration.orchestrator.member import Member
 from tests.integration.orchestrator.process import Process, ledger
 from tests.integration.orchestrator.waiting import until
@@ -167,3 +170,23 @@ def test_a_writer_that_was_frozen_and_replaced_commits_nothing_any_more(
         assert told == [event.asset_key for event in one.events(4)]
     assert _state(database_url) == (epoch + 1, 4, 4)
     assert LEASE_S < TAKE_OVER_S
+
+
+def test_a_call_that_takes_longer_than_the_lease_is_carried_out_although_a_standby_waits(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Writer._decide
+    never = threading.Event()
+
+    def slowly(writer: Writer, group: list[Job], batch: Batch) -> list[tuple[Job, Outcome]]:
+        outcomes = decide(writer, group, batch)
+        never.wait(LEASE_S + 1.0)  # a call with tens of thousands of tasks on a busy machine
+        return outcomes
+
+    with pair(database_url) as (one, two):
+        epoch, _, _ = _state(database_url)
+        monkeypatch.setattr(Writer, "_decide", slowly)
+        plan = one.plan()
+        monkeypatch.undo()
+        assert [event.asset_key for event in two.events(2)] == ["a", plan]
+        assert _state(database_url) == (epoch, 2, 2)
