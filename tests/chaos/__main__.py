@@ -30,8 +30,10 @@ def main() -> int:
     state = options.state or folder / "state"
     armory = Armory(folder / "points")
     port = options.port or free_port()
-    _command("up", "--state", str(state), "--port", str(port), environment=armory.environment)
+    kind = "--plain" if options.plain else "--ray"
     try:
+        up = ("up", kind, "--state", str(state), "--port", str(port))
+        _command(*up, environment=armory.environment)
         code = _run(state, armory, options)
         _command("orchestrator", "replay", "--state", str(state))
     finally:
@@ -46,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random kills")
     parser.add_argument("--together", type=int, default=4, help="deaths in one run (4)")
     parser.add_argument("--only", default="", help="points whose name holds this text")
+    parser.add_argument("--plain", action="store_true", help="a network without Ray")
     parser.add_argument("--state", type=Path, default=None, help="state folder (a temporary one)")
     parser.add_argument("--port", type=int, default=None, help="front door (a free one)")
     return parser.parse_args()
