@@ -162,6 +162,7 @@ class ControlPlane:
             reporter,
             wake,
             settings.MEDIA_ROOT / "outbox",
+            self._wakeups.signal("cancel"),
         )
         self._pool = RunnerPool(settings, database, self._host, wake)
         scheduler = Scheduler(settings, database, self._preparation, wake, counters)

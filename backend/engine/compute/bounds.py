@@ -106,7 +106,7 @@ class Bounds:
         grace_s = max(GRACE_S, 2 * settings.ZYGOTES_IDLE_S, settings.IMAGE_BUILD_TIMEOUT)
         self._shrink("images", images, settings.IMAGES_MAX_BYTES, self._of_images, grace_s)
         self._packages(self._images / "uv-cache", settings.PACKAGES_MAX_BYTES)
-        for folder in ("models", "data_samples", "openers"):
+        for folder in ("models", "data_samples", "openers", "images"):
             self._leftovers(self._cache / folder)
         if self._passes % LOGS_EVERY == 0:
             self._kept.forget_old()

@@ -72,12 +72,15 @@ class AssetCache:
         path = self.samples / str(asset.key)
         return path if path.is_dir() else None
 
-    def bring(self, asset: InputAsset, channel: str) -> Path:
+    def bring(
+        self, asset: InputAsset, channel: str, stopped: Callable[[], bool] = lambda: False
+    ) -> Path:
         """Fetch, unpack and verify the asset; returns at once when somebody else has done it.
 
         Raises:
             ForGood: it will never come.
             PeerUnreachable, PeerRefused, OSError: not now.
+            TransferStopped: `stopped` said so in the middle of a transfer.
         """
         with self._lock(asset.key):
             path = self.present(asset)
@@ -86,7 +89,7 @@ class AssetCache:
             if not asset.available:
                 raise ForGood(f"input {asset.identifier!r} is not available any more")
             if asset.kind == "ASSET_MODEL":
-                self._bring_model(asset, channel)
+                self._bring_model(asset, channel, stopped)
             elif asset.kind == "ASSET_DATA_MANAGER":
                 self._bring_opener(asset)
             else:
@@ -100,7 +103,7 @@ class AssetCache:
         """A disabled model leaves the cache (a task that reads it keeps its open files)."""
         (self.models / str(key)).unlink(missing_ok=True)
 
-    def _bring_model(self, asset: InputAsset, channel: str) -> None:
+    def _bring_model(self, asset: InputAsset, channel: str, stopped: Callable[[], bool]) -> None:
         if asset.owner == self._me:
             raise ForGood(f"the model of input {asset.identifier!r} is missing in our storage")
         target = self.models / str(asset.key)
@@ -113,6 +116,7 @@ class AssetCache:
                 beside,
                 asset.checksum,
                 asset.salt.encode("ascii"),
+                stopped,
             )
         except WrongChecksum:
             raise ForGood(f"the model of input {asset.identifier!r} has a wrong checksum") from None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,9 +28,11 @@ from backend.engine.compute.preparing import PreparingStore
 from backend.engine.compute.queue import Claimed, WorkQueue
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.store import InputAsset, TaskContext, task_contexts
+from backend.engine.compute.wakeups import Signal
 from backend.engine.images.transfer import ImageForGood, ImageTransfer
 from backend.kit.database import Database
 from backend.kit.errors import ApiError
+from backend.ports.exchange import TransferStopped
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
 from protos.orchestrator import computetask_pb2
@@ -80,7 +83,10 @@ class Preparation:
         reporter: Reporter,
         wake: Callable[[set[str]], None],
         outbox: Path,
+        canceled: Signal,
     ) -> None:
+        """`canceled` is fired when plans are canceled: transfers look whether they are still wanted."""
+        self._canceled = canceled
         self._database = database
         self._me = me
         self._limits = limits
@@ -159,11 +165,17 @@ class Preparation:
             with self._database.transaction(durable=False) as session:
                 if not WorkQueue(session).extend(work):  # it waited too long for a thread
                     return
-            with heartbeat(self._database, work):
+            over = partial(self._over, work)
+            with heartbeat(self._database, work, over=over, signal=self._canceled) as stopped:
                 if step is Prepare.CANCEL:
                     self._cancel(work)
                 elif context is not None:
-                    self._bring(work, context)
+                    self._bring(work, context, stopped)
+        except TransferStopped:  # its next look cancels it, if nobody has done so
+            log.info("transfer_stopped", task=str(work.key))
+            with self._database.transaction(durable=False) as session:
+                WorkQueue(session).retry(work, "its plan ended", after_s=0)
+            self._wake({"new"})
         except Exception as error:  # the lease runs out, and the task is looked at again
             log.exception("preparation_failed", task=str(work.key), error=repr(error))
         finally:
@@ -183,10 +195,16 @@ class Preparation:
         with self._database.transaction() as session:
             WorkQueue(session).settle(work)
 
-    def _bring(self, work: Claimed, context: TaskContext) -> None:
+    def _over(self, work: Claimed) -> bool:
+        """Whether the plan ended while the task's inputs were on their way."""
+        with self._database.transaction(durable=False) as session:
+            context = task_contexts(session, [work.key]).get(work.key)
+        return context is not None and context.plan_status in decisions.ENDED_PLANS
+
+    def _bring(self, work: Claimed, context: TaskContext, stopped: Callable[[], bool]) -> None:
         """Fetch and unpack what is missing, then offer the lease; give up only for good (rule 44)."""
         try:
-            local = self._fetched(context)
+            local = self._fetched(context, stopped)
         except Impossible as error:
             log.error("task_impossible", task=str(work.key), reason=str(error))
             entry = fail_with_a_log(self._database, self._outbox, work, str(error))
@@ -209,7 +227,7 @@ class Preparation:
         if offered:
             self._wake({"ready"})
 
-    def _fetched(self, context: TaskContext) -> Local:
+    def _fetched(self, context: TaskContext, stopped: Callable[[], bool]) -> Local:
         if context.unresolved:
             raise OSError(f"inputs are not known yet: {', '.join(sorted(context.unresolved))}")
         if not context.image:
@@ -217,10 +235,10 @@ class Preparation:
         wanted = needs(self._site, context.function_metadata, context.plan_metadata)
         started = time.monotonic()
         environment = self._images.bring(
-            context.function, context.function_owner, context.channel, context.image
+            context.function, context.function_owner, context.channel, context.image, stopped
         )
         duration = decisions.clamp_microseconds(time.monotonic() - started)
-        paths = {a.key: str(self._cache.bring(a, context.channel)) for a in context.inputs}
+        paths = {a.key: str(self._cache.bring(a, context.channel, stopped)) for a in context.inputs}
         return Local(paths, environment, wanted, duration)
 
     def _again(self, work: Claimed, error: Exception) -> None:

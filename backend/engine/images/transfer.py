@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,16 @@ Environment = dict[str, Any]
 
 class ImageForGood(Exception):
     """The image will never come: refused, gone or damaged (rule 44). The text is a short reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where an image comes from, and who may end its transfer."""
+
+    function: UUID
+    owner: str
+    channel: str
+    stopped: Callable[[], bool]
 
 
 class ImageTransfer:
@@ -53,12 +64,20 @@ class ImageTransfer:
         self._used(environment["root"], *environment["layers"])
         return environment
 
-    def bring(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
+    def bring(
+        self,
+        function: UUID,
+        owner: str,
+        channel: str,
+        digest: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Environment:
         """Make the image with this manifest digest (bare hex) ready, fetching what is missing.
 
         Raises:
             ImageForGood: it will never come.
             PeerUnreachable, PeerRefused, OSError: not now.
+            TransferStopped: `stopped` said so in the middle of a transfer.
         """
         with self._guard:
             lock = self._locks.setdefault(digest, threading.Lock())
@@ -66,48 +85,57 @@ class ImageTransfer:
             environment = self.present(digest)
             if environment is None:
                 try:
-                    environment = self._materialized(function, owner, channel, digest)
+                    environment = self._materialized(
+                        _Source(function, owner, channel, stopped), digest
+                    )
                 except (BadImage, NoInterpreter) as error:
                     raise ImageForGood(f"the function's image cannot be used: {error}") from None
                 self._ready[digest] = environment
                 self._used(environment["root"], *environment["layers"])
             return environment
 
-    def _materialized(self, function: UUID, owner: str, channel: str, digest: str) -> Environment:
+    def _materialized(self, source: "_Source", digest: str) -> Environment:
         try:
             manifest = self._store.manifest(digest)
         except UnknownImage:
-            if owner == self._me:
+            if source.owner == self._me:
                 raise ImageForGood("our own image is missing in our image store") from None
-            manifest = self._fetch_manifest(function, owner, channel, digest)
+            manifest = self._fetch_manifest(source, digest)
         for layer in self._store.missing_layers(manifest):
-            self._fetch_layer(function, owner, channel, layer)
+            self._fetch_layer(source, layer)
         return self._store.materialize(manifest)
 
-    def _fetch_manifest(self, function: UUID, owner: str, channel: str, digest: str) -> Manifest:
-        path = self._fetch(owner, channel, f"/function/{function}/image/", digest)
+    def _fetch_manifest(self, source: "_Source", digest: str) -> Manifest:
+        path = self._fetch(source, "", digest)
         try:
             content = path.read_bytes()
         finally:
             path.unlink(missing_ok=True)
         return self._store.add_manifest(content, digest)
 
-    def _fetch_layer(self, function: UUID, owner: str, channel: str, layer: str) -> None:
-        if owner == self._me:
+    def _fetch_layer(self, source: "_Source", layer: str) -> None:
+        if source.owner == self._me:
             raise ImageForGood("a layer of our own image is missing in our image store")
-        query = f"/function/{function}/image/?layer={layer}"
-        path = self._fetch(owner, channel, query, layer.removeprefix("sha256:"))
+        path = self._fetch(source, f"?layer={layer}", layer.removeprefix("sha256:"))
         try:
             self._store.add_layer(path, layer)
         finally:
             path.unlink(missing_ok=True)
 
-    def _fetch(self, owner: str, channel: str, query: str, checksum: str) -> Path:
+    def _fetch(self, source: "_Source", query: str, checksum: str) -> Path:
         """One checked file. Its name follows from the checksum, so that a cut transfer is continued."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self._scratch / f"image-{checksum}"
         try:
-            self._moved(self._exchange.fetch(owner, channel, query, target, checksum))
+            size = self._exchange.fetch(
+                source.owner,
+                source.channel,
+                f"/function/{source.function}/image/{query}",
+                target,
+                checksum,
+                stopped=source.stopped,
+            )
+            self._moved(size)
         except WrongChecksum:
             raise ImageForGood("the function's image has a wrong checksum") from None
         except PeerRefused as error:

@@ -21,7 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from tenacity.stop import stop_base
 
 from backend.kit.errors import PeerUnreachable
-from backend.ports.exchange.errors import PeerRefused, WrongChecksum
+from backend.ports.exchange.errors import PeerRefused, TransferStopped, WrongChecksum
 from backend.settings import PeerSettings, Settings
 
 log = structlog.get_logger(__name__)
@@ -84,6 +84,7 @@ class Exchange:
         target: Path,
         checksum: str,
         salt: bytes = b"",
+        stopped: Callable[[], bool] = lambda: False,
     ) -> int:
         """Bring a file to `target` (whose folder exists) and verify it; returns its size in bytes.
 
@@ -94,6 +95,7 @@ class Exchange:
             PeerRefused: 401, 403, 404 or 410 of the owner; `final` tells whether to give up (rule 44).
             PeerUnreachable: no answer, a cut that repeats without progress, or a server error.
             WrongChecksum: all bytes came, and they are not the ones named.
+            TransferStopped: `stopped`, which is asked while bytes come, said so.
         """
         part = target.with_name(f".{target.name}.{checksum[:16]}.part")
         for attempt in Retrying(
@@ -103,10 +105,20 @@ class Exchange:
             reraise=True,
         ):
             with attempt:
-                self._receive(owner, channel, path, part, checksum)
+                if stopped():
+                    raise TransferStopped
+                self._receive(owner, channel, path, part, checksum, stopped)
         return self._settle(part, target, checksum, salt)
 
-    def _receive(self, owner: str, channel: str, path: str, part: Path, checksum: str) -> None:
+    def _receive(
+        self,
+        owner: str,
+        channel: str,
+        path: str,
+        part: Path,
+        checksum: str,
+        stopped: Callable[[], bool],
+    ) -> None:
         """One request that appends to `part`, or starts it anew when the owner knows no ranges."""
         url, headers, auth = self._request(owner, channel, path)
         have = _size(part)
@@ -129,6 +141,8 @@ class Exchange:
                 with part.open("ab" if resumed else "wb") as file:
                     for chunk in response.iter_raw():  # as it comes: a cut loses nothing received
                         file.write(chunk)
+                        if stopped():
+                            raise TransferStopped
         except httpx.HTTPError as error:
             log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
             raise PeerUnreachable from None

@@ -24,6 +24,10 @@ class PeerRefused(ApiError):
         return self._status in FINAL
 
 
+class TransferStopped(Exception):
+    """Nobody wants the file any more; what came stays for the next one who does."""
+
+
 class WrongChecksum(ApiError):
     """The bytes are not those that the ledger names. Final."""
 

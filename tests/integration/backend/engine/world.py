@@ -31,7 +31,7 @@ from backend.engine.compute.sessions import SessionStore
 from backend.engine.compute.wakeups import Wakeups
 from backend.kit.database import Database
 from backend.monitoring.counters import Counters
-from backend.ports.exchange import Exchange
+from backend.ports.exchange import Exchange, TransferStopped
 from backend.ports.ledger.client import ChannelLedger, Ledger
 from backend.ports.storage import FilesystemStorage
 from backend.settings import ChannelSettings, Settings
@@ -62,15 +62,33 @@ def eventually(probe: Callable[[], T | None], what: str, timeout_s: float = 15.0
 
 
 class NoImages:
-    """Stands for the image store: every image is there, except those named in `refused`."""
+    """Stands for the image store: every image is there, except those named in `refused` and `slow`."""
 
     def __init__(self) -> None:
         self.refused: dict[str, Exception] = {}
+        self.slow: set[str] = set()
+        self.begun = threading.Event()
 
     def present(self, digest: str) -> dict[str, Any] | None:
-        return None if digest in self.refused else {"key": digest, "root": "/", "layers": []}
+        return (
+            None
+            if digest in self.refused or digest in self.slow
+            else {"key": digest, "root": "/", "layers": []}
+        )
 
-    def bring(self, function: UUID, owner: str, channel: str, digest: str) -> dict[str, Any]:
+    def bring(
+        self,
+        function: UUID,
+        owner: str,
+        channel: str,
+        digest: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        while digest in self.slow:
+            self.begun.set()
+            if stopped():
+                raise TransferStopped
+            threading.Event().wait(0.02)
         if digest in self.refused:
             raise self.refused[digest]
         return {"key": digest, "root": "/", "layers": []}
@@ -160,6 +178,7 @@ class World:
             self.reporter,
             self.wakeups.wake,
             settings.MEDIA_ROOT / "outbox",
+            self.wakeups.signal("cancel"),
         )
         self.scheduler = Scheduler(
             settings, database, self.preparation, self.wakeups.wake, self.counters

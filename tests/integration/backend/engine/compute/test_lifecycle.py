@@ -330,3 +330,18 @@ def test_the_lease_says_what_the_task_may_take(world: World) -> None:
     lease = world.lease(world.session())
     assert lease["resources"]["memory_bytes"] == 2**20
     assert world.one("SELECT memory_bytes FROM work WHERE kind = 'task'")[0] == 2**20
+
+
+def test_a_transfer_for_a_canceled_plan_stops(world: World) -> None:
+    from tests.integration.backend.engine.world import IMAGE
+
+    world.images.slow.add(IMAGE)
+    plan = world.plan()
+    task = world.task(plan, world.function())
+    assert world.images.begun.wait(15)
+    began = time.monotonic()
+    world.mine.cancel_plan(plan)
+    eventually(lambda: world.work_state(task) == "done", "given up")
+    assert time.monotonic() - began < 2
+    eventually(lambda: world.status(task) == "STATUS_CANCELED", "canceled")
+    assert world.preparation._flying == 0
