@@ -32,6 +32,7 @@ from backend.access.users.passwords import Passwords
 from backend.kit.clock import utc_now
 from backend.kit.columns import core
 from backend.kit.errors import Unauthenticated
+from backend.kit.statements import Statement
 from backend.node import Node
 from backend.ports.ledger.errors import LedgerError
 
@@ -51,8 +52,8 @@ def _of_token(table: Table, expires_at: ColumnElement[datetime], implicit: bool)
 
 
 _NEVER = cast(null(), DateTime(timezone=True))
-_TOKEN = union_all(
-    _of_token(_IMPLICIT, _NEVER, True), _of_token(_BEARER, _BEARER.c.expires_at, False)
+_TOKEN = Statement(
+    union_all(_of_token(_IMPLICIT, _NEVER, True), _of_token(_BEARER, _BEARER.c.expires_at, False))
 )
 _SESSION = (
     select(*COLUMNS, USERS.c.password_changed)
@@ -106,7 +107,7 @@ class Authentication:
             raise Unauthenticated(message)
         digest = digest_of(words[1], self._node.settings.SECRET_KEY)
         with self._node.database.reading() as connection:
-            row = connection.execute(_TOKEN, {"digest": digest}).first()
+            row = _TOKEN.first(connection, {"digest": digest})
         if row is None or (row.implicit and not self._node.settings.EXPIRY_TOKEN_ENABLED):
             raise Unauthenticated("Invalid token.")
         if not row.active:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg2
-from sqlalchemy import BindParameter, Connection, Select, String, Uuid, bindparam
+from sqlalchemy import BindParameter, CompoundSelect, Connection, Select, String, Uuid, bindparam
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
@@ -30,7 +30,7 @@ class Statement:
     The driver sees no types of columns: select keys as `cast(column, Text)` and documents as texts.
     """
 
-    def __init__(self, query: Select[Any]) -> None:
+    def __init__(self, query: Select[Any] | CompoundSelect[Any]) -> None:
         compiled = query.compile(dialect=PGDialect_psycopg2())  # type: ignore[no-untyped-call]
         self._sql = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
