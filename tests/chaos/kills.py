@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import psutil
+
 from network.layout import Layout
 from network.state import State
 from network.status import ProcessRow, rows
 from tests.chaos.caller import Caller
-from tests.chaos.scenarios import Story, chain, finish
+from tests.chaos.scenarios import chain, finish
 
 ROLES = (
     *("api", "ray-serve-replica", "event-bridge", "runner", "zygote", "function"),
     *("orchestrator", "postgres", "front-door", "ray-head"),
 )
-AFTER_S = (0.1, 1.5)
+AFTER_S = (0.1, 2.5)
+LINGER = "time.sleep(0.4)"  # so that there are functions to kill
 HEALTHY_S = 60.0
 
 
@@ -40,9 +43,11 @@ def schedule(
 ) -> Iterator[Kill]:
     """Kill until the time `until` of time.monotonic(); every role once, then at random."""
     chance = random.Random(seed)
-    waiting = list(ROLES)
+    here = {row.role for row in _rows(layout)} | {"function", "zygote"}
+    roles = [role for role in ROLES if role in here]
+    waiting = list(roles)
     while time.monotonic() < until:
-        role = waiting.pop(0) if waiting else chance.choice(ROLES)
+        role = waiting.pop(0) if waiting else chance.choice(roles)
         yield _kill(layout, callers, done_once, role, chance)
 
 
@@ -54,7 +59,7 @@ def _kill(
     chance: random.Random,
 ) -> Kill:
     try:
-        story = chain(callers)
+        story = chain(callers, LINGER)
         time.sleep(chance.uniform(*AFTER_S))
         if not _strike(layout, role, chance):
             finish(story, callers)
@@ -71,11 +76,11 @@ def _kill(
     return Kill(role, "ok", back_s, progress_s)
 
 
-def _again(callers: list[Caller], done_once: Callable[[list[str]], None]) -> Story:
+def _again(callers: list[Caller], done_once: Callable[[list[str]], None]) -> None:
+    """The network is as it was: another chain, undisturbed."""
     story = chain(callers)
     finish(story, callers)
     done_once(list(story.tasks))
-    return story
 
 
 def _rows(layout: Layout) -> list[ProcessRow]:
@@ -101,8 +106,6 @@ def _pids(layout: Layout, role: str) -> list[int]:
 
 def _functions(layout: Layout) -> list[int]:
     """Processes whose working folder is a task's root."""
-    import psutil
-
     found = []
     for process in psutil.process_iter():
         try:

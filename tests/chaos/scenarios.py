@@ -23,11 +23,14 @@ class Story:
 Scenario = Callable[[list[Caller]], Story]
 
 
-def chain(callers: list[Caller]) -> Story:
-    """Data, a new image, four tasks over two organizations, performances, a transient model."""
+def chain(callers: list[Caller], body: str = "") -> Story:
+    """Data, new images, four tasks over two organizations, performances, a transient model.
+
+    `body` is code that each function runs first.
+    """
     first, second = callers[0], callers[1]
     data = first.data(4)
-    reads, function = first.function(data=True), first.function()
+    reads, function = first.function(body, data=True), first.function(body)
     plan = first.plan()
     one = task(plan, reads, first.msp_id, data=data)
     two = task(plan, function, second.msp_id, parents=(one["key"],))
