@@ -36,9 +36,8 @@ class Stores:
         self.counters = Counters(database)
 
     def bounds(self, **limits: int) -> Bounds:
-        settings = Settings(
-            MEDIA_ROOT=self.media, IMAGE_BUILD_TIMEOUT=60, ZYGOTES_IDLE_S=60, **limits
-        )
+        settings = Settings(MEDIA_ROOT=self.media, IMAGE_BUILD_TIMEOUT=60, ZYGOTES_IDLE_S=60)
+        settings = settings.model_copy(update=limits)
         return Bounds(settings, self.database, self.used, self.counters)
 
     def model(self, size: int = 1000) -> Path:

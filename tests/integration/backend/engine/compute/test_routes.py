@@ -89,6 +89,16 @@ def test_the_drain_ends_a_long_poll(
     assert time.monotonic() - started < 5
 
 
+def _cancel_all(node: Node, canceled: list[float]) -> None:
+    """As another process does it; the moment is appended."""
+    with node.database.transaction() as session:
+        session.connection().execute(text("UPDATE work SET canceled = true"))
+    canceled.append(time.monotonic())
+    elsewhere = Wakeups(node.database)
+    elsewhere.wake({"cancel"})
+    elsewhere.close()
+
+
 def test_a_held_heartbeat_tells_a_cancel_at_once(
     client: httpx.Client, runner: NewSession, node: Node
 ) -> None:
@@ -102,16 +112,7 @@ def test_a_held_heartbeat_tells_a_cancel_at_once(
             text(execute), {"task": task, "token": token, "session": runner.id}
         )
     canceled: list[float] = []
-
-    def cancel() -> None:
-        with node.database.transaction() as session:
-            session.connection().execute(text("UPDATE work SET canceled = true"))
-        canceled.append(time.monotonic())
-        elsewhere = Wakeups(node.database)
-        elsewhere.wake({"cancel"})
-        elsewhere.close()
-
-    timer = threading.Timer(0.4, cancel)
+    timer = threading.Timer(0.4, _cancel_all, (node, canceled))
     timer.start()
     leases = [{"task": task, "lock_token": token}]
     answer = client.post(HEARTBEAT, json={"session": str(runner.id), "leases": leases})

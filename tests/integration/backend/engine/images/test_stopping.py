@@ -27,18 +27,20 @@ def _sleepers() -> list[int]:
     return found
 
 
+def _build(
+    workshop: Workshop, archive: Path, stop: threading.Event, outcome: list[BaseException]
+) -> None:
+    try:
+        workshop.builder.build(archive, workshop.folder / "log", stop.is_set)
+    except BaseException as error:  # the test looks at it
+        outcome.append(error)
+
+
 def test_a_stopped_build_leaves_no_process_and_no_folder(workshop: Workshop) -> None:
     stop = threading.Event()
     archive = archive_of(workshop.folder, {"Dockerfile": SLEEPS, "function.py": ""})
     outcome: list[BaseException] = []
-
-    def build() -> None:
-        try:
-            workshop.builder.build(archive, workshop.folder / "log", stop.is_set)
-        except BaseException as error:  # the test looks at it
-            outcome.append(error)
-
-    thread = threading.Thread(target=build)
+    thread = threading.Thread(target=_build, args=(workshop, archive, stop, outcome))
     thread.start()
     eventually(lambda: len(_sleepers()) == 2, "the RUN line runs", 60)
     began = time.monotonic()

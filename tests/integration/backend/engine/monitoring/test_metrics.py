@@ -42,12 +42,9 @@ def test_a_scrape_shows_what_was_done_and_what_waits(world: World, api: httpx.Cl
     world.lease(session)
     world.counters.flush(now=True)
 
-    def seen() -> dict[str, float] | None:
-        found = scrape(api)
-        done = found['celery_tasks_failed_total{hostname="org-1",name="compute_task"}']
-        return found if done == 1 else None
-
-    found = eventually(seen, "the events")
+    failed = 'celery_tasks_failed_total{hostname="org-1",name="compute_task"}'
+    eventually(lambda: scrape(api)[failed] == 1, "the events")
+    found = scrape(api)
     assert found['celery_worker_up{hostname="runner"}'] == 1
     assert found['celery_tasks_active{hostname="runner"}'] == 1
     assert found['celery_tasks_received_total{hostname="org-1",name="compute_task"}'] == 4
