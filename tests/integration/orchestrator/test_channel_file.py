@@ -92,7 +92,8 @@ def test_a_file_that_cannot_be_used_changes_nothing(
     assert _is_member(watching, "b", "mychannel")
     file.write_text("channels: {mychannel: [a]}\n")
     until(lambda: not _is_member(watching, "b", "mychannel"))
-    assert watched.failure == ""
+    until(lambda: watched.failure == "")
+    assert not _is_member(watching, "b", "mychannel")
 
 
 @pytest.mark.parametrize(
