@@ -3,11 +3,13 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partialmethod
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psycopg2
@@ -17,7 +19,6 @@ from orchestrator import gossip
 from orchestrator.lease import LEASE_S
 from orchestrator.server import Server
 from orchestrator.writer import Job, Outcome, Writer
-from orchestrator.writing import Batch
 from tests.integration.orchestrator.member import Member
 from tests.integration.orchestrator.process import Process, ledger
 from tests.integration.orchestrator.waiting import until
@@ -81,7 +82,7 @@ def test_the_writers_transaction_holds_no_notification(
     server: Server, a: Member, database: "psycopg2.extensions.connection"
 ) -> None:
     """NOTIFY holds a lock of the whole PostgreSQL server until after the flush (rule 8)."""
-    a.plan()
+    assert a.plan()
     spoken: dict[str, str] = {}
 
     def said() -> bool:
@@ -172,20 +173,21 @@ def test_a_writer_that_was_frozen_and_replaced_commits_nothing_any_more(
     assert LEASE_S < TAKE_OVER_S
 
 
+def _slowly(
+    writer: Writer, decide: Callable[..., list[tuple[Job, Outcome]]], *group: Any
+) -> list[tuple[Job, Outcome]]:
+    """As with tens of thousands of tasks on a busy machine."""
+    outcomes = decide(writer, *group)
+    threading.Event().wait(LEASE_S + 1.0)
+    return outcomes
+
+
 def test_a_call_that_takes_longer_than_the_lease_is_carried_out_although_a_standby_waits(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = Writer._decide
-    never = threading.Event()
-
-    def slowly(writer: Writer, group: list[Job], batch: Batch) -> list[tuple[Job, Outcome]]:
-        outcomes = decide(writer, group, batch)
-        never.wait(LEASE_S + 1.0)  # a call with tens of thousands of tasks on a busy machine
-        return outcomes
-
     with pair(database_url) as (one, two):
         epoch, _, _ = _state(database_url)
-        monkeypatch.setattr(Writer, "_decide", slowly)
+        monkeypatch.setattr(Writer, "_decide", partialmethod(_slowly, Writer._decide))
         plan = one.plan()
         monkeypatch.undo()
         assert [event.asset_key for event in two.events(2)] == ["a", plan]

@@ -68,6 +68,7 @@ def test_a_ledger_does_what_the_reference_model_says(
 ) -> None:
     """Also when the writer keeps few rows in memory, or none: then it reads back what it wrote."""
     monkeypatch.setattr(state, "KEPT", kept)
+    assert kept == state.KEPT
     members = {"a": a, "b": b}
     last = a.events(2)[-1].id
     runs = 0

@@ -1,5 +1,7 @@
 """Random conversations: the rules do what the reference model says, in statuses and events."""
 
+from functools import partial
+
 from google.protobuf.message import Message
 from hypothesis import given
 
@@ -11,21 +13,22 @@ from tests.unit.orchestrator.reference import OK, settled
 from tests.unit.orchestrator.scripts import SCRIPTS, Conversation, Step, line
 
 
+def _send(channel: Channel, rpc: str, request: Message, by: str) -> str:
+    before = len(channel.events)
+    try:
+        channel.call(rpc, request, by=by)
+    except Refusal as refusal:
+        assert len(channel.events) == before
+        return str(refusal)
+    return OK
+
+
 @budget(300)
 @given(SCRIPTS)
 def test_rules_do_what_the_reference_model_says(script: list[Step]) -> None:
     channel = Channel("a", "b")
 
-    def send(rpc: str, request: Message, by: str) -> str:
-        before = len(channel.events)
-        try:
-            channel.call(rpc, request, by=by)
-        except Refusal as refusal:
-            assert len(channel.events) == before
-            return str(refusal)
-        return OK
-
-    conversation = Conversation(send)
+    conversation = Conversation(partial(_send, channel))
     conversation.run(script)
     model = conversation.model
     told = [line(conversation, event) for event in channel.events]
