@@ -72,6 +72,9 @@ def _run(state: Path, armory: Armory, options: argparse.Namespace) -> int:
     plan = chaos.record()
     plan = {n: [p for p in points if options.only in p] for n, points in plan.items()}
     total = sum(map(len, plan.values()))
+    if not total:
+        _say("no crash point was seen: this network ran already, or --only names none")
+        return 1
     _say(f"{total} crash points, seen in {time.monotonic() - began:.0f} s; seed {options.seed}")
     steps = []
     for step in chaos.steps(plan, began + 60 * options.minutes):
