@@ -13,6 +13,8 @@ COMMAND := $(BIN)/substra-ray
 STATE ?= .substra-ray
 ORGS ?= 2
 PORT ?= 8000
+JOBS ?= auto
+SIDE_BY_SIDE = --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile
 SOURCES := backend bench cli kuberay network orchestrator protos ray_jobs tests
 
 .PHONY: help
@@ -58,15 +60,16 @@ db: $(INSTALLED)  ## A PostgreSQL for development and tests that stays until Ctr
 
 .PHONY: test
 test: $(INSTALLED)  ## Run all tests: unit, integration, end to end
-	@$(RUN) -m pytest tests/unit tests/integration tests/e2e
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) tests/unit tests/integration
+	@$(RUN) -m pytest tests/e2e
 
 .PHONY: test-unit
 test-unit: $(INSTALLED)  ## Only the unit tests
-	@$(RUN) -m pytest tests/unit
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) tests/unit
 
 .PHONY: test-integration
 test-integration: $(INSTALLED)  ## Only those with a real PostgreSQL and a real ledger
-	@$(RUN) -m pytest tests/integration
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
@@ -87,7 +90,7 @@ chaos: $(INSTALLED)  ## Processes die at every durable step, then half an hour o
 
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
-	@$(RUN) -m pytest --cov --cov-report=term --cov-report=html tests/unit tests/integration
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term --cov-report=html tests/unit tests/integration
 
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes bench/results/
