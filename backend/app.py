@@ -64,9 +64,7 @@ ROUTERS = [
     schema,
     runner,
 ]
-READ_THREADS = (
-    16  # one a connection of the pool (rule 11), and as many that wait for something else
-)
+READ_THREADS = 16  # one a connection of the pool (rule 11), as many that wait for others
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls
 
 
