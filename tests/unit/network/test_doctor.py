@@ -59,11 +59,11 @@ def test_trial_that_cannot_run_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     assert finding.verdict == "problem"
 
 
-def test_exit_code_is_one_at_a_problem_only() -> None:
-    def code(*verdicts: Verdict) -> int:
-        return exit_code([Finding("machine", "x", verdict, "") for verdict in verdicts])
-
-    assert [code(), code("ok", "warning"), code("ok", "problem")] == [0, 0, 1]
+@pytest.mark.parametrize(
+    ("verdicts", "code"), [((), 0), (("ok", "warning"), 0), (("ok", "problem"), 1)]
+)
+def test_exit_code_is_one_at_a_problem_only(verdicts: tuple[Verdict, ...], code: int) -> None:
+    assert exit_code([Finding("machine", "x", verdict, "") for verdict in verdicts]) == code
 
 
 def test_ports_that_other_machines_reach_are_found() -> None:
