@@ -165,7 +165,7 @@ def known(a: Member) -> list[str]:
     return [plan, function, task.key, a.model(task.key), r.key(), *texts]
 
 
-def test_no_request_gets_an_unknown_or_internal_answer(
+def test_no_message_gets_an_unknown_or_internal_answer(
     a: Member, line: Line, known: list[str]
 ) -> None:
     assert len(UNARY) == 39  # all but the stream
