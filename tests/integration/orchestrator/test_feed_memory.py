@@ -2,8 +2,10 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg2
 
 from orchestrator.reads import events
 from orchestrator.server import Server
@@ -60,3 +62,28 @@ def test_a_batch_of_events_is_limited_in_bytes_and_never_empty(a: Member, server
         positions += [position for position, _ in batch]
         start = positions[-1]
     assert positions == list(range(1, 15))
+
+
+def test_a_batch_reads_its_own_events_only_whatever_the_planner_believes(
+    a: Member, database: "psycopg2.extensions.connection"
+) -> None:
+    """Statistics of a small table, and then a large one: as after the first plan of a new ledger."""
+    plan, function = a.plan(), a.function()
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE event SET (autovacuum_enabled = off)")
+        cursor.execute("ANALYZE")
+    for _ in range(4):
+        a.register(*(r.new_task(plan, function, worker="a") for _ in range(500)))
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {events._BATCH}",
+            ("mychannel", 500, 600, events.BATCH_BYTES),
+        )
+        (found,) = cursor.fetchone() or (None,)
+    assert 0 < _most_rows(found[0]["Plan"]) <= 100
+
+
+def _most_rows(node: dict[str, Any]) -> float:
+    """Of any step of a query plan."""
+    rows = float(node["Actual Rows"]) * float(node["Actual Loops"])
+    return max([rows, *(_most_rows(child) for child in node.get("Plans", ()))])
