@@ -14,7 +14,7 @@ STATE ?= .substra-ray
 ORGS ?= 2
 PORT ?= 8000
 JOBS ?= auto
-SIDE_BY_SIDE = --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE = --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCES := backend bench cli kuberay network orchestrator protos ray_jobs tests
 
 .PHONY: help
@@ -60,7 +60,7 @@ db: $(INSTALLED)  ## A PostgreSQL for development and tests that stays until Ctr
 
 .PHONY: test
 test: $(INSTALLED)  ## Run all tests: unit, integration, end to end
-	@$(RUN) -m pytest $(SIDE_BY_SIDE) tests/unit tests/integration
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) tests/integration tests/unit
 	@$(RUN) -m pytest tests/e2e
 
 .PHONY: test-unit
@@ -90,7 +90,7 @@ chaos: $(INSTALLED)  ## Processes die at every durable step, then half an hour o
 
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
-	@$(RUN) -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term --cov-report=html tests/unit tests/integration
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term --cov-report=html tests/integration tests/unit
 
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes bench/results/

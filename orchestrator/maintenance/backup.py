@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -179,6 +180,18 @@ def restore(url: str, path: Path) -> Summary:
     return _summary(manifest)
 
 
+UNREADABLE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+)
+"""What reading a damaged archive raises beside `BadZipFile`."""
+
+
 def _checked(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     """The manifest, once every member was read and is what the manifest says."""
     try:
@@ -193,7 +206,7 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
                     digest.update(block)
             if digest.hexdigest() != said["sha256"]:
                 raise BackupError(f"{path} is damaged: table {table} has another checksum")
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise BackupError(f"{path} is damaged, or no backup of a ledger: {error!r}") from None
     return manifest
 

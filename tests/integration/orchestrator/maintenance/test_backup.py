@@ -204,6 +204,23 @@ def test_a_damaged_file_changes_nothing(
     assert _content(database_url) == _content(url)
 
 
+def test_whichever_byte_is_damaged_it_is_said_in_our_words(
+    url: str, database_url: str, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    backup(url, good)
+    content = good.read_bytes()
+    places = range(0, len(content), max(1, len(content) // 150))
+    refused = 0
+    for place in places:
+        bad.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:  # what is in no checksum, a date for instance, may pass
+            restore(database_url, bad)
+        except BackupError:
+            refused += 1
+    assert refused > 0.9 * len(places)
+
+
 def _existing(url: str) -> dict[str, int]:
     """Rows of the ledger's tables, where there are any yet."""
     connection = psycopg2.connect(url)
