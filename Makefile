@@ -13,8 +13,8 @@ COMMAND := $(BIN)/substra-ray
 STATE ?= .substra-ray
 ORGS ?= 2
 PORT ?= 8000
-JOBS ?= auto
-SIDE_BY_SIDE = --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+JOBS ?= 4
+SIDE_BY_SIDE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 SOURCES := backend bench cli kuberay network orchestrator protos ray_jobs tests
 
 .PHONY: help
