@@ -42,7 +42,8 @@ class Membership:
         try:
             ledger = self._node.ledger.on(channel)
             try:
-                ledger.register_organization(self._node.settings.DEFAULT_DOMAIN)
+                address = self._node.settings.DEFAULT_DOMAIN
+                ledger.register_organization(address, attempts=1)  # so that `stop` is soon heard
             except LedgerError as error:
                 if not error.already_exists:
                     raise

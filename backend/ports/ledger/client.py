@@ -152,10 +152,14 @@ class ChannelLedger:
         )
 
     # ------------------------------------------------------------------ organizations, information
-    def register_organization(self, address: str) -> organization_pb2.Organization:
+    def register_organization(
+        self, address: str, *, attempts: int = ATTEMPTS
+    ) -> organization_pb2.Organization:
         request = organization_pb2.RegisterOrganizationParam(address=address)
         return self._call(
-            lambda: OrganizationServiceStub(self._channel).RegisterOrganization, request
+            lambda: OrganizationServiceStub(self._channel).RegisterOrganization,
+            request,
+            attempts=attempts,
         )
 
     def organizations(self) -> Sequence[organization_pb2.Organization]:
