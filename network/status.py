@@ -17,7 +17,6 @@ from network.zygotes import living
 LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
 CONTROL = "control-"
 RUNNER = "runner-"
-RUNNER = "runner-"
 
 
 @dataclass(frozen=True, slots=True)
