@@ -17,6 +17,7 @@ import psutil
 
 from network import probes
 from network.layout import Layout, UnusableFolder
+from network.membership import lonely
 from network.pages import INDEX
 from network.ports import is_free
 from network.processes import MARK, ProcessId, descendants, end, marked
@@ -209,11 +210,12 @@ def waiting_for(layout: Layout, state: State) -> list[str]:
         return waiting or ["supervisor"]
     if state.frontend is not None and not any(row.role == "frontend" for row in report.rows):
         return ["frontend"]  # a running supervisor has not read the state again yet
-    return [
+    silent = [
         name
         for name in state.names
         if not probes.answers(state.port, f"/{name}/readiness") or not _expected(report, name)
     ]
+    return silent or lonely(layout, state)
 
 
 def _expected(report: Report, name: str) -> bool:

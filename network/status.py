@@ -14,7 +14,11 @@ from network.settings_files import network_of
 from network.state import State
 from network.zygotes import living
 
-LOOPS = ("event-bridge", "scheduler", "builder", "janitor")
+# What one control actor hosts (backend/engine/actors/control.py), without the keeper of their leases.
+LOOPS = (
+    *("event-bridge", "scheduler", "builder", "janitor"),
+    *("reporter", "chores", "storage", "runners"),
+)
 CONTROL = "control-"
 RUNNER = "runner-"
 

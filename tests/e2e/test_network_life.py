@@ -23,6 +23,7 @@ import pytest
 from network.layout import Layout
 from network.ports import free_port
 from network.processes import marked
+from network.status import LOOPS
 from network.status import status as status_of
 from tests.e2e.conftest import RunningNetwork
 from tests.e2e.waiting import wait_for
@@ -30,10 +31,7 @@ from tests.unit.network.doubles import listener
 
 HEALED_S = 10
 LOAD = 6  # how much slower than a quiet machine this one may be
-PLAIN_ROLES = {
-    *("supervisor", "postgres", "orchestrator", "front-door", "api", "runner"),
-    *("event-bridge", "scheduler", "builder", "janitor"),
-}
+PLAIN_ROLES = {"supervisor", "postgres", "orchestrator", "front-door", "api", "runner", *LOOPS}
 
 
 @contextmanager
@@ -69,6 +67,21 @@ def answers(running: RunningNetwork, name: str) -> bool:
     return answer.status_code == 200 and answer.json()["host"] == url
 
 
+def members(running: RunningNetwork) -> list[set[str]]:
+    """Who is listed at each organization, first on `mychannel`, then on `yourchannel`."""
+    listed = []
+    for organization in running.organizations:
+        url = organization["url"]
+        for username in (organization["name"], f"{organization['name']}-yourchannel"):
+            names = {"username": username, "password": organization["password"]}
+            token = httpx.post(f"{url}/api-token-auth/", data=names, timeout=30).json()["token"]
+            answer = httpx.get(
+                f"{url}/organization/", headers={"Authorization": f"Token {token}"}, timeout=30
+            )
+            listed.append({member["id"] for member in answer.json()})
+    return listed
+
+
 def refusal(running: RunningNetwork, *words: str) -> str:
     """What `substra-ray` says when it refuses: one message, no traceback."""
     done = subprocess.run(
@@ -102,6 +115,7 @@ def test_a_plain_network_lives_heals_and_ends() -> None:
         assert len(str(running.state)) > 150
         printed = up(running, port=free_port())
         assert all(organization["url"] in printed for organization in running.organizations)
+        assert members(running) == [{"MyOrg1MSP", "MyOrg2MSP"}] * 4
         assert answers(running, "org-1")
         assert answers(running, "org-2")
         assert "already" in up(running)
