@@ -6,6 +6,7 @@ from pathlib import Path
 HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 20
 _PIECE = 1 << 16
+_LAST_BYTES = 2048
 _PIECES = 64  # read at a time: a flood must not keep the runner from cancels and time limits
 
 
@@ -22,6 +23,7 @@ class LogCapture:
         self._head_left = head_bytes
         self._tail = bytearray()  # twice the tail at most
         self._dropped = 0
+        self._last = b""
         self._open()
 
     def _open(self) -> None:
@@ -54,6 +56,9 @@ class LogCapture:
 
     def add(self, data: bytes) -> None:
         """Append to the log."""
+        self._last = (
+            (self._last + data)[-_LAST_BYTES:] if len(data) < _LAST_BYTES else data[-_LAST_BYTES:]
+        )
         if self._head_left:
             self._file.write(data[: self._head_left])
             head = min(self._head_left, len(data))
@@ -62,6 +67,10 @@ class LogCapture:
         self._tail += data
         if len(self._tail) > 2 * self._tail_bytes:
             self._shorten()
+
+    def ends_with_any(self, words: tuple[bytes, ...]) -> bool:
+        """Whether one of these is among the last KiB that came."""
+        return any(word in self._last for word in words)
 
     def say(self, text: str) -> None:
         """A line of ours, for the user."""

@@ -73,11 +73,14 @@ class Lease:
     environment: Environment
     inputs: tuple[Input, ...]  # in the task's order
     outputs: tuple[Output, ...]
+    cpus: float = 0.0  # 0: all of the machine's
     memory_bytes: int = 0  # 0: no limit of this task's own
+    gpus: float = 0.0
 
     @classmethod
     def parse(cls, value: dict[str, Any]) -> Self:
         """From the API's JSON. Raises KeyError, TypeError or ValueError when something is missing."""
+        resources = value.get("resources") or {}
         return cls(
             task=str(value["task"]),
             lock_token=str(value["lock_token"]),
@@ -90,5 +93,7 @@ class Lease:
                 for i in value["inputs"]
             ),
             outputs=tuple(Output(o["identifier"], o["kind"]) for o in value["outputs"]),
-            memory_bytes=int((value.get("resources") or {}).get("memory_bytes") or 0),
+            cpus=float(resources.get("cpus") or 0),
+            memory_bytes=int(resources.get("memory_bytes") or 0),
+            gpus=float(resources.get("gpus") or 0),
         )

@@ -19,10 +19,15 @@ from ray_jobs.lease import Lease
 from ray_jobs.results import BadOutput, collect
 from ray_jobs.scratch import COLD, Scratch, TaskFolders
 from ray_jobs.session import Session
+from ray_jobs.shares import Share, Shares
 from ray_jobs.staging import CannotLink, MissingInput, Staged, stage
 from ray_jobs.zygotes import NoZygote, Zygotes
 
 log = logging.getLogger(__name__)
+_REFUSED_MEMORY = (
+    b"MemoryError", b"std::bad_alloc", b"annot allocate memory", b"an't allocate memory",
+    b"out of memory", b"Out of memory",
+)  # fmt: skip
 EXECUTION, INTERNAL = "EXECUTION", "INTERNAL"
 
 
@@ -50,9 +55,17 @@ class Performance:
     """A task being performed. `end` may come from any thread, at any moment, more than once."""
 
     def __init__(
-        self, lease: Lease, session: Session, scratch: Scratch, zygotes: Zygotes, learned: Learned
+        self,
+        lease: Lease,
+        session: Session,
+        scratch: Scratch,
+        zygotes: Zygotes,
+        learned: Learned,
+        shares: Shares,
     ) -> None:
         self.lease = lease
+        self._shares = shares
+        self._share = Share()
         self._session = session
         self._scratch = scratch
         self._zygotes = zygotes
@@ -79,6 +92,7 @@ class Performance:
         session = self._session
         capture = LogCapture(self._outbox / "log", session.log_head_bytes, session.log_tail_bytes)
         try:
+            self._share = self._shares.take(self.lease)
             return self._perform(capture)
         except (MissingInput, OSError, ValueError) as error:
             if self._ended.is_set():
@@ -88,6 +102,7 @@ class Performance:
         except NoEntryPoint:
             return self._message(None, (INTERNAL, "the image has no entry point"), [], {})
         finally:
+            self._share.release()
             capture.close()
 
     def _perform(self, capture: LogCapture) -> dict[str, Any]:
@@ -136,10 +151,11 @@ class Performance:
         """Folders, inputs and somebody to run it: the zygote if it can be, else cold."""
         environment = self.lease.environment
         walled = landlock.abi() > 0
-        if can_be_forked(environment):
+        # a zygote's children have no devices but its own, and it has none
+        if can_be_forked(environment) and not self._share.devices:
             folders = self._scratch.open(self._zygotes.zone(environment))
             try:
-                staged = stage(self.lease, folders, "links" if walled else "copies", self._session)
+                staged = self._stage(folders, "links" if walled else "copies")
                 self._watch.lap("stage")
                 connection = self._zygotes.connect(environment, self._ended)
                 self._watch.lap("connect")
@@ -153,11 +169,14 @@ class Performance:
                 raise
         folders = self._scratch.open(self._scratch.zone(COLD))
         try:
-            staged = stage(self.lease, folders, "in place" if walled else "copies", self._session)
+            staged = self._stage(folders, "in place" if walled else "copies")
             return folders, staged, Execution.cold()
         except BaseException:
             self._scratch.remove(folders)
             raise
+
+    def _stage(self, folders: TaskFolders, way: str) -> Staged:
+        return stage(self.lease, folders, way, self._session, self._share)
 
     def _run(
         self, execution: Execution, staged: Staged, capture: LogCapture, disk: DiskGuard
@@ -186,7 +205,7 @@ class Performance:
         if outcome.exit is None:
             return (INTERNAL, outcome.reason or "the function's process was lost"), []
         if outcome.exit != 0:
-            return (EXECUTION, _ending(outcome.exit, capture)), []
+            return (EXECUTION, _ending(outcome.exit, capture, self.lease.memory_bytes)), []
         try:
             return None, self._collect(folders)
         except BadOutput as error:
@@ -228,7 +247,11 @@ class Performance:
         }
 
 
-def _ending(code: int, capture: LogCapture) -> str:
+def _ending(code: int, capture: LogCapture, memory_bytes: int) -> str:
+    """In words; a library that was refused more memory than the task has only says so in its own."""
+    if memory_bytes and capture.ends_with_any(_REFUSED_MEMORY):
+        capture.say(f"The function was out of memory: it may have {memory_bytes >> 20} MiB.")
+        return f"out of memory, exit code {code}"
     if code < 0:
         capture.say(f"The function was ended by signal {-code}.")
         return f"ended by signal {-code}"

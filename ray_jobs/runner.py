@@ -16,6 +16,7 @@ from ray_jobs.lease import Lease
 from ray_jobs.performing import Ended, Performance, remove_outbox
 from ray_jobs.scratch import Scratch
 from ray_jobs.session import Session
+from ray_jobs.shares import Shares
 from ray_jobs.zygotes import Zygotes
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
@@ -31,6 +32,7 @@ class Runner:
         self._scratch = Scratch(session.run_folder, session.media, session.session)
         self._learned = Learned(session.media / "learned")
         self._zygotes = Zygotes(session, self._scratch, self._learned)
+        self._shares = Shares(session.shares)
         self._client = self._new_client()
         self._stopped = threading.Event()
         self._performance: Performance | None = None
@@ -100,7 +102,9 @@ class Runner:
                 "steps": {},
                 "profile": {},
             }
-        performance = Performance(lease, self._session, self._scratch, self._zygotes, self._learned)
+        performance = Performance(
+            lease, self._session, self._scratch, self._zygotes, self._learned, self._shares
+        )
         self._performance = performance
         done = threading.Event()
         heart = threading.Thread(

@@ -1,6 +1,7 @@
 """The session file: all that a runner is given (rule 36). It holds the token, so its mode is 0600."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -44,6 +45,16 @@ class Session:
             if not known[name].is_absolute():
                 raise ValueError(f"{name} must be an absolute path")
         return cls(**known)
+
+    @property
+    def shares(self) -> Path:
+        """Where runners tell each other which CPUs and GPUs are taken: those of all organizations of a network,
+        whose run folders lie in one that is closed to other users.
+        """
+        parent = self.run_folder.parent
+        found = parent.stat()
+        private = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        return (parent if private else self.run_folder) / "shares"
 
     @property
     def media(self) -> Path:

@@ -21,6 +21,7 @@ from ray_jobs.lease import MODEL, OPENER, PERFORMANCE, SAMPLE, Input, Lease, Out
 from ray_jobs.root import clone, compose, copy, home, located, variables
 from ray_jobs.scratch import TaskFolders
 from ray_jobs.session import Session
+from ray_jobs.shares import Share
 
 _MOST_LINKS = 4096  # files; a link costs about 15 µs, a cold start 50 ms and its imports
 
@@ -58,7 +59,7 @@ def output_file(output: Output) -> str:
     return f"{name}-perf.json" if output.kind == PERFORMANCE else f"{name}.model"
 
 
-def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Staged:
+def stage(lease: Lease, folders: TaskFolders, way: str, session: Session, share: Share) -> Staged:
     """Fill the task's folders.
 
     `way` is how inputs enter: "links" (for a zygote's children), "in place" or "copies".
@@ -79,6 +80,7 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Sta
         else str(folders.root),
         TMPDIR=str(folders.tmp),
     )
+    variables_.update(share.variables(variables_))
     for name in ("USER", "LOGNAME"):
         variables_.setdefault(name, "user")  # there is no user database to ask
     return Staged(
@@ -98,6 +100,8 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session) -> Sta
             "mounts": session.mount_wall,
             "tmp": str(folders.tmp),
             "shared_memory_bytes": session.shared_memory_bytes,
+            "cpus": list(share.cpus),
+            "devices": list(share.devices),
         },
     )
 

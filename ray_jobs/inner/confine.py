@@ -8,8 +8,9 @@ A policy names what stays: `read`, `execute` (readable too), `write` (all three)
 `network` is "none" or "internet" with TCP `ports`; `limits` are `processes`, `memory_bytes`, `file_bytes`,
 `core`. What any program needs (`SYSTEM_…`) is always added. Optional: `mounts: false` does without the mount
 wall, `tmp`: the folder that lies over /tmp behind it, `shared_memory_bytes` of /dev/shm there, `environment`:
-the command's variables. Start this script itself with variables of your own: LD_LIBRARY_PATH of an image
-would load its libraries before the walls stand.
+the command's variables, `cpus`: the only ones that it gets, `devices`: files of drivers that it may use.
+Start this script itself with variables of your own: LD_LIBRARY_PATH of an image would load its libraries
+before the walls stand.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
 """
 
@@ -47,6 +48,7 @@ INTERNET_READ = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
     "/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group", "/etc/gitconfig",
 )  # fmt: skip
+DEVICE_READ = ("/proc/driver/nvidia", "/sys/bus/pci/devices", "/sys/devices")
 PRIVATE_WRITE = ("/tmp", "/dev/shm")  # noqa: S108  only behind the mount wall, where they are our own
 _LIMITS = {
     "processes": resource.RLIMIT_NPROC,
@@ -74,13 +76,18 @@ class Policy:
         False  # all of /proc instead of our own process (a zygote's children have other ids)
     )
     shared_memory_bytes: int = SHARED_MEMORY
+    cpus: tuple[int, ...] = ()  # empty: all
+    devices: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, value: Any) -> Policy:
         """From JSON. Raises ValueError for anything but absolute paths and known words."""
         if not isinstance(value, dict):
             raise ValueError("a policy is an object")
-        paths = {name: _paths(name, value.get(name, [])) for name in ("read", "execute", "write")}
+        paths = {
+            name: _paths(name, value.get(name, []))
+            for name in ("read", "execute", "write", "devices")
+        }
         network = value.get("network", "none")
         if network not in ("none", "internet"):
             raise ValueError("network is none or internet")
@@ -103,13 +110,15 @@ class Policy:
             nested=bool(value.get("nested", False)),
             processes=bool(value.get("processes", False)),
             shared_memory_bytes=int(value.get("shared_memory_bytes", SHARED_MEMORY)),
+            cpus=tuple(int(number) for number in value.get("cpus") or ()),
         )
 
     @property
     def readable(self) -> tuple[str, ...]:
         internet = INTERNET_READ if self.network == "internet" else ()
         processes = ("/proc",) if self.processes else PROCESS_READ
-        return (*self.read, *SYSTEM_READ, *processes, *internet)
+        drivers = DEVICE_READ if self.devices else ()
+        return (*self.read, *SYSTEM_READ, *processes, *internet, *drivers)
 
     @property
     def executable(self) -> tuple[str, ...]:
@@ -144,22 +153,32 @@ def restrict_files(policy: Policy, private: bool = False) -> dict[str, Any]:
     rules.allow(landlock.WRITE, policy.write)
     rules.allow(landlock.WRITE, PRIVATE_WRITE if private else ())
     rules.allow(landlock.READ_FILE | landlock.WRITE_FILE, SYSTEM_WRITE)
+    rules.allow(landlock.READ_FILE | landlock.WRITE_FILE | landlock.IOCTL_DEV, policy.devices)
     rules.restrict()
     return {"landlock": rules.version, "tcp_ports": rules.limits_tcp, "signals": rules.scopes}
 
 
-def filter_calls(network: str, private: bool, truncation: bool, nested: bool = False) -> bool:
+def filter_calls(
+    network: str, private: bool, truncation: bool, nested: bool = False, fixed_cpus: bool = False
+) -> bool:
     """The seccomp filter; False where this machine has none for us. no_new_privs first.
 
     `private`: nothing outside is visible, so local sockets and changes of mode are harmless.
-    `nested`: unshare and mount stay open for children.
+    `nested`: unshare and mount stay open for children. `fixed_cpus`: changing them has no effect.
     """
     calls = seccomp.CALLS.get(kernel.machine())
     if calls is None:
         return False
     sockets = seccomp.families(network, unix=private)
     metadata = "real" if private or network == "internet" else "ignored"
-    code = seccomp.build(calls, sockets, metadata, namespaces=nested, truncation=truncation)
+    code = seccomp.build(
+        calls,
+        sockets,
+        metadata,
+        namespaces=nested,
+        truncation=truncation,
+        fixed_cpus=fixed_cpus,
+    )
     try:
         seccomp.install(code, calls)
     except OSError:
@@ -169,7 +188,12 @@ def filter_calls(network: str, private: bool, truncation: bool, nested: bool = F
 
 def enter_mounts(policy: Policy) -> bool:
     """Go behind the mount wall if this machine has one and the policy wants it."""
-    shown = (*policy.readable, *policy.executable, "/proc")  # of /proc, Landlock opens PROCESS_READ
+    shown = (
+        *policy.readable,
+        *policy.executable,
+        *policy.devices,
+        "/proc",
+    )  # of /proc, Landlock opens PROCESS_READ
     internet = policy.network == "internet"
     if not policy.mounts or not mounts.possible(shown, policy.write, internet, policy.tmp):
         return False
@@ -196,9 +220,24 @@ def enter_nested_mounts(policy: Policy) -> bool:
     return True
 
 
+def restrict_cpus(cpus: tuple[int, ...]) -> bool:
+    """Whether this process now has these CPUs only; a set that the machine does not have is left."""
+    if not cpus:
+        return False
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError:
+        return False  # some were switched off meanwhile: the kernel's own sharing is fair enough
+    return True
+
+
 def shut_in(policy: Policy, wall: bool) -> dict[str, Any]:
     """All walls but that of mounts, which `wall` says to stand already. Raises OSError."""
-    limit(policy.limits)
+    limits = dict(policy.limits)
+    if policy.devices:  # drivers map far more than they use: the watcher alone counts what is used
+        limits.pop("memory_bytes", None)
+    limit(limits)
+    fixed_cpus = restrict_cpus(policy.cpus)
     kernel.no_new_privileges()
     kernel.drop_capabilities()
     # children of a zygote must be able to mount, which a Landlock layer would forbid: behind the mount wall
@@ -207,7 +246,7 @@ def shut_in(policy: Policy, wall: bool) -> dict[str, Any]:
     files = {} if nested else restrict_files(policy, private=wall)
     # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
     private = wall and (policy.network == "none" or bool(files.get("signals")))
-    calls = filter_calls(policy.network, private, landlock.abi() >= 3, nested)
+    calls = filter_calls(policy.network, private, landlock.abi() >= 3, nested, fixed_cpus)
     return {"mounts": wall, "landlock": 0, "signals": nested, **files, "seccomp": calls}
 
 

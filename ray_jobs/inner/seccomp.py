@@ -3,7 +3,8 @@
 Refused with EPERM: network sockets, other processes' memory, namespaces, mounts, io_uring (it would go
 round this filter), the kernel's own doors, System V and POSIX message objects (they outlive a task).
 Changes of mode, owner, times and attributes answer 0 without effect when `metadata` is "ignored":
-Landlock does not see them and a filter cannot tell one path from another (rule 14).
+Landlock does not see them and a filter cannot tell one path from another (rule 14). So does the choice of CPUs
+where a task has its own.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
 """
 
@@ -45,6 +46,7 @@ class _Calls(NamedTuple):
     openat: int
     openat2: int
     truncate: int
+    affinity: int  # sched_setaffinity
     refused: tuple[int, ...]
     metadata: tuple[int, ...]
 
@@ -68,6 +70,7 @@ CALLS = {
         openat=257,
         openat2=437,
         truncate=76,
+        affinity=203,
         refused=(
             101, 310, 311, 312,  # ptrace process_vm_readv process_vm_writev kcmp
             272, 308, 165, 166, 155, 161,  # unshare setns mount umount2 pivot_root chroot
@@ -99,6 +102,7 @@ CALLS = {
         openat=56,
         openat2=437,
         truncate=45,
+        affinity=122,
         refused=(
             117, 270, 271, 272,
             97, 268, 40, 39, 41, 51,
@@ -173,7 +177,12 @@ def _careful_ioctl() -> Code:
 
 
 def build(
-    calls: _Calls, sockets: tuple[int, ...], metadata: str, namespaces: bool, truncation: bool
+    calls: _Calls,
+    sockets: tuple[int, ...],
+    metadata: str,
+    namespaces: bool,
+    truncation: bool,
+    fixed_cpus: bool,
 ) -> Code:
     """The program: `sockets` are the allowed families of socket(2), `truncation` whether Landlock sees it.
 
@@ -220,6 +229,8 @@ def build(
     if metadata == "ignored":
         for number in calls.metadata:
             code += _when(number, [_refuse(0)])  # "error" 0: the call answers 0 and does nothing
+    if fixed_cpus:
+        code += _when(calls.affinity, [_refuse(0)])
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 

@@ -194,7 +194,7 @@ def _wait(
             if most is not None and len(below) > most:
                 return None, f"more than {most} processes"
             if memory is not None and processes.memory(below) > memory:
-                return None, f"more than {memory >> 20} MiB of memory"
+                return None, f"out of memory, it had more than {memory >> 20} MiB of memory"
 
 
 def _report(reader: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ assert _spec is not None  # by path: the folder around the package cannot be lis
 sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
-from ray_jobs.inner import kernel, processes, script, supervision, wire
+from ray_jobs.inner import kernel, processes, script, supervision, threads, wire
 from ray_jobs.inner.confine import enter_nested_mounts, shut_in
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
@@ -59,6 +59,7 @@ class Zygote:
         self._flaw: str | None = None
         self.path = list(sys.path)
         self.known: frozenset[str] = frozenset()
+        self.thread_setters: list[threads.Setter] = []
         self._warm(list(configuration["names"]))
 
     @property
@@ -79,6 +80,7 @@ class Zygote:
         gc.collect()
         gc.freeze()  # children leave these pages alone
         self.known = frozenset(sys.modules)
+        self.thread_setters = threads.setters()
         self._flaw = _flaw(self._parents)
 
     def _is_ours(self, name: str) -> bool:
@@ -268,6 +270,8 @@ def _run(job: supervision.Job, zygote: Zygote) -> int:
     for module in [m for m in sys.modules if m.partition(".")[0] == "ray_jobs"]:
         del sys.modules[module]
     script.prepare(job.environment, name, arguments, zygote.path)
+    if job.policy.cpus:
+        threads.limit(len(job.policy.cpus), zygote.thread_setters)
     code = script.run(name)
     script.finish()
     learned, own = script.gained(zygote.known, zygote.packages)

@@ -34,7 +34,7 @@ def test_memory_of_all_processes_together_is_limited(
     )
     result = network.perform(code, environment=environment)
     assert result["failure"]["category"] == "EXECUTION"
-    assert "more than 150 MiB of memory" in network.log(result)
+    assert "out of memory, it had more than 150 MiB" in network.log(result)
     assert processes_below(network.run_folder / "tasks") == []
     assert content(network.perform(TRIVIAL)) == "weights"
 
@@ -45,6 +45,19 @@ def test_memory_that_the_lease_grants_counts_before_the_sessions(network: Networ
     granted = {"cpus": 1.0, "memory_bytes": 1 << 30, "gpus": 0.0}
     assert content(network.perform(code, resources=granted)) == "fits"
     assert network.perform(code, resources={"memory_bytes": 0})["exit"] == 1
+
+
+@WARMTH
+def test_function_that_is_refused_memory_is_told_so(
+    network: Network, environment: dict[str, object]
+) -> None:
+    network.start()
+    result = network.perform(
+        "hog = bytearray(400 << 20)", resources={"memory_bytes": 200 << 20}, environment=environment
+    )
+    reason = "out of memory, exit code 1"
+    assert result["failure"] == {"category": "EXECUTION", "reason": reason}
+    assert network.log(result).endswith("The function was out of memory: it may have 200 MiB.\n")
 
 
 @WARMTH
