@@ -7,7 +7,6 @@ a C library, and none of its libraries gets into the agent.
 
 import compileall
 import json
-import os
 import py_compile
 import shutil
 import subprocess
@@ -118,7 +117,7 @@ def _copy_libraries(binary: Path, shared: list[Path], target: Path) -> None:
     loader = None
     for path in (binary, *shared):
         for name, place in _needed(path, loader).items():
-            if name.startswith("ld-linux") or name.startswith("ld-musl"):
+            if name.startswith(("ld-linux", "ld-musl")):
                 loader = loader or place
                 name = "ld.so"
             if not (target / name).exists():
@@ -144,8 +143,8 @@ def _needed(path: Path, loader: Path | None) -> dict[str, Path]:
         if "=>" in words and len(words) > words.index("=>") + 1:
             found[words[0]] = Path(words[words.index("=>") + 1])
         elif words and words[0].startswith("/"):
-            found[os.path.basename(words[0])] = Path(words[0])
-    return {os.path.basename(name): place for name, place in found.items()}
+            found[Path(words[0]).name] = Path(words[0])
+    return {Path(name).name: place for name, place in found.items()}
 
 
 def main() -> int:

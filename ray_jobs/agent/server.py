@@ -6,8 +6,8 @@
 It listens on the Unix socket, talks to processes of `peer` only, and does one thing at a time:
 
 * `{"do": "hello"}` → `{"agent": 1, "image", "workdir", "environment", "busy"}`;
-* `{"do": "run", "task"}` → `{"directory", "home", "policy"}`, then the runner sends `supervision`'s request with
-  the log's descriptor on the same connection, and gets its answer there; closing it kills the function;
+* `{"do": "run", "task"}` → `{"directory", "home", "policy"}`, then the runner sends `supervision`'s request
+  with the log's descriptor on the same connection, and gets its answer there; closing it kills the function;
 * `{"do": "settle", "task"}` → what runs is killed, the task's outputs become readable for the runner;
 * `{"do": "clean"}` → what runs is killed, all writable places are emptied; `{"left": [paths]}`.
 
@@ -63,11 +63,13 @@ class Agent:
         self._workdir = os.getcwd()
         self._environment = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in _given_environment().items()
             if not name.startswith(_NOT_OF_THE_IMAGE)
         }
         self._running: int | None = None
-        self._alone = os.getpid() == 1  # of a PID namespace: kill(-1) reaches exactly what we started
+        self._alone = (
+            os.getpid() == 1
+        )  # of a PID namespace: kill(-1) reaches exactly what we started
 
     def serve(self) -> None:
         listener = self._listen()
@@ -93,7 +95,7 @@ class Agent:
             pass
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self._socket)
-        os.chmod(self._socket, 0o666)  # who may talk is judged by SO_PEERCRED, not by groups
+        os.chmod(self._socket, 0o666)  # noqa: S103  who may talk is judged by SO_PEERCRED, not by groups
         listener.listen(8)
         return listener
 
@@ -151,11 +153,10 @@ class Agent:
             home = os.path.join(own, "home")
             os.mkdir(home, 0o700)
         outputs = os.path.join(self._outputs, task)
+        image = [f"/{name}" for name in sorted(os.listdir("/")) if name not in _NOT_FOR_FUNCTIONS]
         policy = {
             "read": [os.path.join(self._inputs, task)],
-            "execute": [
-                f"/{name}" for name in sorted(os.listdir("/")) if name not in _NOT_FOR_FUNCTIONS
-            ],
+            "execute": image if self._workdir == "/" else [*image, self._workdir],
             "write": [own, outputs, *self._writable],
             "network": "none",
             "mounts": False,
@@ -209,6 +210,14 @@ def _become_function(connection: socket.socket) -> None:
         sys.stderr.write(f"{job.argv[0]}: {error.strerror}\n")
         sys.stderr.flush()
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+
+def _given_environment() -> dict[str, str]:
+    """What the container was started with: the interpreter adds LC_CTYPE to `os.environ`."""
+    with open("/proc/self/environ", "rb") as file:
+        lines = file.read().split(b"\0")
+    pairs = (line.partition(b"=") for line in lines if b"=" in line)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
 
 
 def _user(connection: socket.socket) -> int:

@@ -9,7 +9,7 @@ from kuberay.shapes import RayCluster, RayJob, RayService
 
 
 def cluster(generation: int = 2, **fields: Any) -> RayCluster:
-    return {"metadata": {"name": "a", "generation": generation}, "status": fields}  # type: ignore[typeddict-item,return-value]
+    return {"metadata": {"name": "a", "generation": generation}, "status": fields}  # type: ignore[typeddict-item]
 
 
 def condition(kind: str, value: str, **fields: str) -> dict[str, str]:
