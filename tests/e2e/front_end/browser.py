@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -38,14 +39,17 @@ def _command(state: Path, *words: str) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def organizations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, str]]]:
-    """A network of two with the page beside it."""
+@pytest.fixture(scope="module", params=["plain", "serve"])
+def organizations(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[dict[str, str]]]:
+    """A network of two with the page beside it: plain processes, then Ray Serve behind the front door."""
     _chromium()
     state = tmp_path_factory.mktemp("network") / "state"
-    port = str(free_port())
+    words = ["--port", str(free_port()), "--workers", "1", "--frontend", str(PAGE)]
+    plain = ["--plain"] if request.param == "plain" else []
     try:
-        _command(state, "up", "--plain", "--port", port, "--workers", "1", "--frontend", str(PAGE))
+        _command(state, "up", *plain, *words)
         yield json.loads((state / "network.json").read_text("utf-8"))["organizations"]
     finally:
         _command(state, "down", "--purge")
@@ -99,6 +103,7 @@ def test_session_from_log_in_to_log_out(
     page = browser.new_page()
     failed: list[str] = []
     page.on("pageerror", lambda error: failed.append(str(error)))
+    statuses = _statuses_on_the_wire(page)
     page.goto(one["page"])
     page.locator("#username").fill(one["username"])
     page.locator("#password").fill("wrong")
@@ -119,6 +124,8 @@ def test_session_from_log_in_to_log_out(
     page.get_by_role("button", name="first").click()
     expect(page.locator("#description")).to_have_text("# About first é", timeout=WAIT_MS)
     expect(page.locator("#file")).to_have_text('attachment; filename="about.md"')
+    _until(page, lambda: 304 in statuses, "unchanged news are not sent again")
+    expect(page.locator("#news")).to_contain_text("first STATUS_CREATED")
 
     _register(one, "second")
     news = page.locator("#news")
@@ -140,6 +147,43 @@ def test_session_from_log_in_to_log_out(
     page.reload()
     expect(page.locator("#login")).to_be_visible(timeout=WAIT_MS)
     assert failed == []
+
+
+def _statuses_on_the_wire(page: Page) -> list[int]:
+    """Grows with each answer that comes from the network; a page itself sees 200 for a 304."""
+    statuses: list[int] = []
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.on(
+        "Network.responseReceivedExtraInfo", lambda event: statuses.append(event["statusCode"])
+    )
+    return statuses
+
+
+def _until(page: Page, condition: Callable[[], bool], what: str) -> None:
+    """Events reach us only while the page is asked something."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, what
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+
+
+def test_an_organization_s_page_reads_what_another_one_holds(
+    organizations: list[dict[str, str]], browser: BrowserContext
+) -> None:
+    """The address in the list leads to one's own organization, which fetches it."""
+    _register(organizations[0], "of the other")
+    page = browser.new_page()
+    _log_in(page, organizations[1])
+    button = page.get_by_role("button", name="of the other").first
+    for _ in range(20):
+        if button.is_visible():
+            break
+        page.reload()  # the dataset comes with the ledger's next event
+        expect(page.locator("#user")).to_have_text("org-2", timeout=WAIT_MS)
+    button.click()
+    expect(page.locator("#description")).to_have_text("# About of the other é", timeout=WAIT_MS)
+    expect(page.locator("#calls")).to_contain_text("/org-2/data_manager/", timeout=WAIT_MS)
 
 
 def test_two_organizations_in_one_browser_do_not_mix(
