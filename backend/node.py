@@ -8,7 +8,7 @@ from backend.access.organizations.secrets import OutgoingSecrets, VerifiedSecret
 from backend.kit.database import Database
 from backend.ports.exchange import Exchange
 from backend.ports.ledger.client import Ledger
-from backend.ports.storage import FilesystemStorage, Storage
+from backend.ports.storage import Storage, open_storage
 from backend.settings import Settings
 
 
@@ -32,7 +32,7 @@ class Node:
             settings=settings,
             database=database,
             ledger=Ledger(settings),
-            storage=FilesystemStorage(settings.MEDIA_ROOT),
+            storage=open_storage(settings),
             exchange=Exchange(settings, OutgoingSecrets(settings, database)),
             provider=Provider(settings),
             verified=VerifiedSecrets(),

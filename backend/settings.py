@@ -106,18 +106,30 @@ class Settings(BaseSettings):
     SERVERMEDIAS_ROOT: Path = Path("/var/substra/servermedias")
     ENABLE_DATASAMPLE_STORAGE_IN_SERVERMEDIAS: bool = False
     GZIP_MODELS: bool = False
+    # object store: any S3; unset, files lie below MEDIA_ROOT (docs/storage.md)
+    OBJECTSTORE_URL: str = ""  # http(s)://host:port, or host:port as Substra 1.0 had it
+    OBJECTSTORE_ACCESSKEY: str = Field(default="", repr=False)
+    OBJECTSTORE_SECRETKEY: str = Field(default="", repr=False)
+    OBJECTSTORE_CREDENTIALS_FOLDER: Path | None = None  # a mounted Secret with these two names
+    OBJECTSTORE_BUCKET: str = "substra"
+    OBJECTSTORE_PREFIX: str = ""
+    OBJECTSTORE_REGION: str = ""  # unset: the store is asked
+    OBJECTSTORE_PATH_STYLE: bool | None = None  # unset: names of buckets in hosts on AWS only
+    OBJECTSTORE_CA_PATH: Path | None = None
+    OBJECTSTORE_PART_BYTES: int = Field(default=16 << 20, ge=5 << 20, le=1 << 30)  # of uploads
     # compute
     BUILDER_ENABLED: bool = False
     BUILDER_CONCURRENCY: int = 1
     IMAGE_BUILD_TIMEOUT: int = 3600
     IMAGE_SAVING_TIMEOUT_SECONDS: int = Field(default=0, ge=0)  # 0 = none, as all time limits
     TASK_TIMEOUT: int = Field(default=0, ge=0)  # seconds
-    TASK_STAGING_TIMEOUT: int = Field(default=0, ge=0)  # seconds that inputs may fail to come
+    TASK_STAGING_TIMEOUT: int = Field(default=0, ge=0)  # seconds to bring inputs and image here
     TASK_RETRIES: int = Field(default=4, ge=0)  # after internal failures only
     TASK_RETRY_BACKOFF_MAX: int = Field(default=60, ge=0)  # seconds; the first pause is one
     TASK_LOG_RETENTION: int = Field(default=7 * 86_400, ge=0)  # seconds, of successes; 0: not kept
     WORKERS: int = 2
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
+    MACHINE_SHARED_BY: int = Field(default=1, ge=1)  # organizations, each of which has its part of it
     CPUS: float = Field(default=0, ge=0)
     MEMORY_BYTES: int = Field(default=0, ge=0)
     GPUS: float = Field(default=0, ge=0)

@@ -9,7 +9,8 @@ uv=$1
 shift
 options=(--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$@")
 
-"$uv" pip compile "${options[@]}" pyproject.toml --output-file requirements/base.txt
 "$uv" pip compile "${options[@]}" pyproject.toml --extra local --extra demo --extra dev --output-file requirements/all.txt
+# What images hold is what was tested: a part of the whole set.
+"$uv" pip compile "${options[@]}" pyproject.toml --constraint requirements/all.txt --output-file requirements/base.txt
 uv_version=$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements/all.txt)
 echo "uv==$uv_version" | "$uv" pip compile "${options[@]}" - --output-file requirements/uv.txt

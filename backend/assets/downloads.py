@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from backend.access.caller import Caller
+from backend.assets.stored_answer import StoredAnswer
 from backend.kit.errors import Gone, PeerUnreachable, PermissionDenied
 from backend.node import Node
 from backend.ports.storage import StoredFileMissing
@@ -92,15 +93,18 @@ def answer(request: Request, node: Node, caller: Caller, download: Download) -> 
         return ProxiedAnswer(request, node, caller, download)
     if download.local is None:
         raise Gone
-    path = download.local
-    if isinstance(path, str):
-        try:
+    path, compressed = download.local, _is_compressed(request, node, download)
+    try:
+        if isinstance(path, str) and not node.storage.is_local and not compressed:
+            kind, headers = download.media_type, download.headers
+            return StoredAnswer(request, node.storage, path, kind, headers)
+        if isinstance(path, str):
             path = node.storage.local_path(path)
-        except StoredFileMissing:
-            raise Gone from None
-    elif not path.is_file():
+    except StoredFileMissing:
+        raise Gone from None
+    if not path.is_file():
         raise Gone
-    if download.compressible and node.settings.GZIP_MODELS and _wants_gzip(request):
+    if compressed:
         return StreamingResponse(
             _compressed(path),
             media_type=download.media_type,
@@ -224,8 +228,10 @@ def _span(response: httpx.Response) -> tuple[int, int] | None:
     return (0, int(length) - 1)
 
 
-def _wants_gzip(request: Request) -> bool:
+def _is_compressed(request: Request, node: Node, download: Download) -> bool:
     """A range is of the bytes themselves, so it excludes compression."""
+    if not (download.compressible and node.settings.GZIP_MODELS):
+        return False
     accepted = request.headers.get("accept-encoding", "").replace(" ", "").lower().split(",")
     return "gzip" in accepted and "range" not in request.headers
 

@@ -99,14 +99,15 @@ class Bounds:
     def enforce(self) -> None:
         """Remove what is too much of each store, and what cut fetches left."""
         settings = self._settings
-        assets = list(self._folders(self._cache / "models", self._cache / "data_samples"))
+        kinds = ("models", "data_samples", "objects")  # objects: copies out of a bucket
+        assets = list(self._folders(*(self._cache / kind for kind in kinds)))
         self._shrink("assets", assets, settings.CACHE_MAX_BYTES, self._named, GRACE_S)
         images = [*self._folders(self._images / "unpacked"), *self._layers()]
         # A zygote may hold an environment open until it has been idle for its time.
         grace_s = max(GRACE_S, 2 * settings.ZYGOTES_IDLE_S, settings.IMAGE_BUILD_TIMEOUT)
         self._shrink("images", images, settings.IMAGES_MAX_BYTES, self._of_images, grace_s)
         self._packages(self._images / "uv-cache", settings.PACKAGES_MAX_BYTES)
-        for folder in ("models", "data_samples", "openers", "images"):
+        for folder in (*kinds, "openers", "images"):
             self._leftovers(self._cache / folder)
         if self._passes % LOGS_EVERY == 0:
             self._kept.forget_old()
