@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ray_jobs.tail import Tail
+
 HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 20
 _PIECE = 1 << 16
@@ -11,7 +13,7 @@ _PIECES = 64  # read at a time: a flood must not keep the runner from cancels an
 
 
 class LogCapture:
-    """The head goes to the file as it comes; the tail waits in memory until `close`."""
+    """The head goes to the file as it comes, what follows to a `Tail` beside it, which joins it at `close`."""
 
     def __init__(
         self, path: Path, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES
@@ -21,7 +23,8 @@ class LogCapture:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = path.open("wb", buffering=0)
         self._head_left = head_bytes
-        self._tail = bytearray()  # twice the tail at most
+        self._head_bytes = head_bytes
+        self._tail: Tail | None = None
         self._dropped = 0
         self._last = b""
         self._open()
@@ -64,9 +67,12 @@ class LogCapture:
             head = min(self._head_left, len(data))
             self._head_left -= head
             data = data[head:]
-        self._tail += data
-        if len(self._tail) > 2 * self._tail_bytes:
-            self._shorten()
+        if data and not self._tail_bytes:
+            self._dropped += len(data)
+        elif data:
+            if self._tail is None:
+                self._tail = Tail(self.path, self._head_bytes, self._tail_bytes)
+            self._tail.add(data)
 
     def ends_with_any(self, words: tuple[bytes, ...]) -> bool:
         """Whether one of these is among the last KiB that came."""
@@ -80,13 +86,13 @@ class LogCapture:
         """Write the tail, with a marker where something is missing between."""
         self.started()
         os.close(self.reader)
-        self._shorten()
-        if self._dropped:
-            self._file.write(f"\n[... {self._dropped} bytes of the log left out ...]\n".encode())
-        self._file.write(self._tail)
-        self._file.close()
-
-    def _shorten(self) -> None:
-        beyond = max(0, len(self._tail) - self._tail_bytes)
-        del self._tail[:beyond]
-        self._dropped += beyond
+        dropped = self._dropped + (self._tail.dropped if self._tail else 0)
+        try:
+            if dropped:
+                self._file.write(f"\n[... {dropped} bytes of the log left out ...]\n".encode())
+            for data in self._tail.content() if self._tail else ():
+                self._file.write(data)
+        finally:
+            self._file.close()
+            if self._tail:
+                self._tail.close()

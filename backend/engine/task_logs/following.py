@@ -1,7 +1,8 @@
 """Following a log while it is written, as server-sent events.
 
 The file is looked at four times a second, the task's row once. An open file outlives its name: the end of a log
-is read although the folder of its lease is gone by then.
+is read although the folder of its lease is gone by then. What a task says beyond the head of its log is read
+from a ring beside it (tails.py): a listener who is too slow for it is told how much is missing.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from anyio import CapacityLimiter, to_thread
 
 from backend.assets.tasks.states import FINAL
 from backend.engine.task_logs.store import Logged
+from backend.engine.task_logs.tails import Tail
 
 LOOK_S = 0.25
 ROW_S = 1.0
@@ -48,6 +50,8 @@ class Following:
         self._ended = ended
         self._limiter = limiter
         self._file: io.FileIO | None = None
+        self._tail: Tail | None = None
+        self._place: Path | None = None
         self._token: str | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -70,6 +74,8 @@ class Following:
                     while data := await to_thread.run_sync(self._read, limiter=self._limiter):
                         yield event("log", self._decoder.decode(data))
                         spoke = time.monotonic()
+                        if spoke >= until and not last:
+                            break  # a flood must not hide that the task has ended
                     if not told:
                         told = True
                         yield event("now", {"status": row.status})
@@ -96,15 +102,26 @@ class Following:
         with suppress(OSError):
             file = path.open("rb", buffering=0)
             self._close()
-            self._file, self._token = file, row.lock_token
+            self._file, self._token, self._place = file, row.lock_token, path
             self._decoder.reset()
             return again
         return False
 
     def _read(self) -> bytes:
-        return self._file.read(CHUNK) or b"" if self._file is not None else b""
+        if self._tail is not None:
+            return self._tail.read(CHUNK)
+        if self._file is None or self._place is None:
+            return b""
+        data = self._file.read(CHUNK)
+        if data:
+            return data
+        self._tail = Tail.beside(self._place, self._file.tell())
+        return self._tail.read(CHUNK) if self._tail is not None else b""
 
     def _close(self) -> None:
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ray_jobs import guard
-from ray_jobs.capture import LogCapture
 from ray_jobs.guard import DiskGuard, usage
 
 from .api import wait_for
@@ -174,17 +173,6 @@ def test_log_keeps_as_much_as_the_settings_say(network: Network) -> None:
         "\n[... 4987 bytes of the log left out ...]\n"
     )
     assert (head, bool(marker), tail) == ("the headxx", True, "xxxxxxxxxxxthe tail\n")
-
-
-def test_log_of_many_small_writes_takes_little_memory(tmp_path: Path) -> None:
-    capture = LogCapture(tmp_path / "log", head_bytes=0, tail_bytes=1000)
-    for number in range(10_000):
-        capture.add(b"%d," % number)
-    assert len(capture._tail) <= 2000
-    capture.close()
-    written = (tmp_path / "log").read_bytes()
-    assert written.endswith(b"9998,9999,")
-    assert len(written.partition(b"out ...]\n")[2]) == 1000
 
 
 @WARMTH

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from backend.engine.task_logs.kept import KeptLogs
+from ray_jobs.capture import LogCapture
 from tests.integration.backend.engine.world import OTHER, World, eventually
 
 PERMITTED = (
@@ -87,6 +89,62 @@ def test_a_running_task_is_heard_while_it_speaks(world: World, api: httpx.Client
     again = Listener(api, task)
     assert again.end() == {"status": "STATUS_DONE"}
     assert again.text == listener.text
+
+
+def _has_heard(listener: Listener, said: str) -> bool:
+    return listener.text == said
+
+
+def test_a_long_log_is_heard_as_it_grows_and_to_its_end(world: World, api: httpx.Client) -> None:
+    """What comes beyond the head lies in the runner's ring: nothing is missing for who listens all the time."""
+    task = world.task(world.plan(), world.function())
+    _permit(world, task)
+    listener = Listener(api, task)
+    session = world.session()
+    lease = world.lease(session)
+    folder = world.settings.MEDIA_ROOT / "outbox" / lease["task"] / lease["lock_token"]
+    capture = LogCapture(folder / "log", head_bytes=100, tail_bytes=10_000)
+    said = ""
+    for number in range(40):
+        line = f"epoch {number}: " + "größer " * 100 + "\n"
+        capture.add(line.encode())
+        said += line
+        if number % 10 == 9:
+            eventually(partial(_has_heard, listener, said), "what was said so far")
+    capture.say("the end")
+    capture.close()
+    result = world.result(lease)
+    world.give(session, result.model_copy(update={"log": str(folder / "log")}))
+    assert listener.end() == {"status": "STATUS_DONE"}
+    assert listener.text == f"{said}the end\n"
+    again = Listener(api, task)
+    assert again.end() == {"status": "STATUS_DONE"}
+    assert "bytes of the log left out" in again.text
+    assert len(again.text.encode()) < 10_300
+
+
+def test_a_flood_leaves_out_what_nobody_could_read_and_says_so(
+    world: World, api: httpx.Client
+) -> None:
+    task = world.task(world.plan(), world.function())
+    _permit(world, task)
+    session = world.session()
+    lease = world.lease(session)
+    folder = world.settings.MEDIA_ROOT / "outbox" / lease["task"] / lease["lock_token"]
+    capture = LogCapture(folder / "log", head_bytes=10, tail_bytes=1000)
+    listener = Listener(api, task)
+    capture.add(b"0123456789beyond\n")
+    eventually(lambda: "beyond" in listener.text, "the beginning")
+    for _ in range(100):
+        capture.add(b"x" * 9_999 + b"\n")
+    capture.add(b"the last line\n")
+    eventually(lambda: "the last line" in listener.text, "the end")
+    capture.close()
+    result = world.result(lease)
+    world.give(session, result.model_copy(update={"log": str(folder / "log")}))
+    assert listener.end() == {"status": "STATUS_DONE"}
+    assert "bytes left out: they came faster than they could be read" in listener.text
+    assert listener.text.endswith("\nthe last line\n")
 
 
 def test_a_failed_task_is_heard_after_its_end(world: World, api: httpx.Client) -> None:
