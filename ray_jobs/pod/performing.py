@@ -1,0 +1,234 @@
+"""Perform one leased task in a pod: download, let the agent run it, judge its files, upload (rule 16)."""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+from ray_jobs.capture import LogCapture
+from ray_jobs.execution import Execution, Outcome
+from ray_jobs.guard import DiskGuard
+from ray_jobs.lease import MODEL, OPENER, SAMPLE, Lease, file_name
+from ray_jobs.performing import EXECUTION, INTERNAL, Ended, Stopwatch
+from ray_jobs.pod import transfer
+from ray_jobs.pod.agent_client import Agent, Prepared
+from ray_jobs.pod.lease import PodLease
+from ray_jobs.pod.outputs import Unfit, deliver
+from ray_jobs.pod.session import PodSession
+from ray_jobs.scratch import remove_tree
+from ray_jobs.staging import output_file
+
+log = logging.getLogger(__name__)
+_SHARED = 0o2770  # of the pod's group: the function's user may write there
+
+
+class PodPerformance:
+    """A task being performed. `end` may come from any thread, at any moment, more than once."""
+
+    def __init__(self, lease: PodLease, session: PodSession, agent: Agent) -> None:
+        self.lease = lease
+        self._session = session
+        self._agent = agent
+        self._name = secrets.token_hex(8)
+        self._read = session.inputs / self._name
+        self._out = session.outputs / self._name
+        self._kept = session.work / self._name
+        self._ended = threading.Event()
+        self._execution: Execution | None = None
+        self._watch = Stopwatch()
+
+    def end(self) -> None:
+        """Kill whatever runs; `result` raises Ended soon after."""
+        self._ended.set()
+        execution = self._execution
+        if execution is not None:
+            execution.end()
+
+    def result(self) -> dict[str, Any]:
+        """Do the task; what the API is told. The container is clean again when this returns.
+
+        Raises:
+            Ended: nothing is to be told.
+            NoAgent: the pod is of no use any more; nothing is to be told either.
+        """
+        session = self._session
+        self._kept.mkdir(mode=0o700)
+        capture = LogCapture(self._kept / "log", session.log_head_bytes, session.log_tail_bytes)
+        try:
+            message = self._perform(capture)
+        except (transfer.TransferFailed, OSError, ValueError, KeyError) as error:
+            if self._ended.is_set():
+                raise Ended from error
+            log.exception("task %s could not be performed", self.lease.task.task)
+            reason = f"{type(error).__name__}: {error}"[:300]
+            message = self._message(None, (INTERNAL, reason), [], {})
+        finally:
+            capture.close()
+        try:
+            if self.lease.log_url:
+                with (
+                    contextlib.suppress(transfer.TransferFailed),
+                    (self._kept / "log").open("rb") as file,
+                ):
+                    transfer.upload(self.lease.log_url, file, "log")
+                self._watch.lap("log")
+            self._agent.clean()
+        finally:
+            for folder in (self._read, self._out, self._kept):
+                remove_tree(folder)
+        self._watch.lap("clean")
+        return message
+
+    def _perform(self, capture: LogCapture) -> dict[str, Any]:
+        for folder in (self._read, self._out):
+            folder.mkdir()
+            folder.chmod(_SHARED)
+        outputs = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            arguments = self._stage()
+            self._watch.lap("stage")
+            prepared = self._agent.prepare(self._name)
+            steps = {"prepare_inputs": sum(self._watch.laps.values())}
+            outcome = self._run(prepared, arguments, capture)
+            steps["task_execution"] = self._watch.lap("execute")
+            if self._ended.is_set():
+                raise Ended
+            self._agent.settle(self._name)
+            failure, found = self._judge(outcome, outputs, capture)
+            steps["save_outputs"] = self._watch.lap("collect")
+        finally:
+            os.close(outputs)
+        return self._message(outcome.exit, failure, found, steps)
+
+    def _stage(self) -> Path:
+        """Inputs in their places; the arguments file."""
+        places: dict[Path, Path] = {}
+        order = []
+        for asset, source in zip(self.lease.task.inputs, self.lease.downloads, strict=True):
+            place = _place(asset.kind, asset.key, self._read)
+            order.append(place)
+            if place in places:
+                continue
+            places[place] = place
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if self._ended.is_set():
+                raise Ended
+            if source.packed:
+                archive = self._kept / "archive"
+                transfer.download(source.url, archive, source.checksum, source.salt)
+                transfer.unpack(archive, place)
+                archive.unlink()
+            else:
+                transfer.download(source.url, place, source.checksum, source.salt)
+        arguments = self._read / "arguments.txt"
+        arguments.write_text(_arguments(self.lease.task, order, self._out), "utf-8")
+        return arguments
+
+    def _run(self, prepared: Prepared, arguments: Path, capture: LogCapture) -> Outcome:
+        self._execution = prepared.execution
+        if self._ended.is_set():
+            prepared.execution.end()
+        task, hello = self.lease.task, self._agent.hello()
+        limits = dict(self._session.limits)
+        if task.memory_bytes:
+            limits["memory_bytes"] = task.memory_bytes
+        request = {
+            "argv": command(task, arguments),
+            "directory": prepared.directory,
+            "environment": {
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "LANG": "C.UTF-8",
+                **hello.environment,
+                **task.environment.env,
+                "HOME": prepared.home,
+            },
+            "policy": {**prepared.policy, "limits": limits},
+        }
+        prepared.execution.start(request, capture)
+        disk = DiskGuard(self._out, self._session.disk_reserve_bytes)
+        return prepared.execution.wait(capture, task.timeout_s, disk)
+
+    def _judge(
+        self, outcome: Outcome, outputs: int, capture: LogCapture
+    ) -> tuple[tuple[str, str] | None, list[dict[str, Any]]]:
+        """The failure, if any, and the outputs, uploaded. The user's faults are said in the user's log."""
+        if outcome.exit is None:
+            reason = outcome.reason or "the function's process was lost"
+            if outcome.limit:
+                capture.say(f"The function was ended: {reason}.")
+            return (EXECUTION if outcome.limit else INTERNAL, reason), []
+        if outcome.exit != 0:
+            ending = f"exit code {outcome.exit}"
+            if outcome.exit < 0:
+                ending = f"ended by signal {-outcome.exit}"
+                capture.say(f"The function was {ending}.")
+            return (EXECUTION, ending), []
+        try:
+            most = self._session.output_bytes
+            uploads = self.lease.uploads
+            return None, deliver(self.lease.task, outputs, uploads, most, self._ended)
+        except Unfit as error:
+            capture.say(f"The function ended well, but {error}.")
+            return (EXECUTION, str(error)), []
+
+    def _message(
+        self,
+        code: int | None,
+        failure: tuple[str, str] | None,
+        outputs: list[dict[str, Any]],
+        steps_ms: dict[str, float],
+    ) -> dict[str, Any]:
+        category, reason = failure or ("", "")
+        return {
+            "task": self.lease.task.task,
+            "lock_token": self.lease.task.lock_token,
+            "exit": code,
+            "failure": {"category": category, "reason": reason} if failure else None,
+            "outputs": outputs,
+            "log": None,
+            "steps": {name: round(1e3 * lap) for name, lap in steps_ms.items()},
+            "profile": {**self._watch.laps, "start": "pod"},
+        }
+
+
+def command(task: Lease, arguments: Path) -> list[str]:
+    """The image's entry point with the arguments file, `-u` after a Python (compute.md 3.8).
+
+    Raises ValueError for an image without an entry point.
+    """
+    if not task.environment.entrypoint:
+        raise ValueError("the image has no entry point")
+    first, *rest = task.environment.entrypoint
+    unbuffered = ["-u"] if first.startswith("python") and rest[:1] != ["-u"] else []
+    return [first, *unbuffered, *rest, f"@{arguments}"]
+
+
+def _arguments(task: Lease, places: list[Path], out: Path) -> str:
+    """The arguments file: one argument a line, no JSON escapes (compute.md 3.8, 12.5)."""
+    inputs = [
+        {"id": asset.identifier, "value": str(place), "multiple": asset.multiple}
+        for asset, place in zip(task.inputs, places, strict=True)
+    ]
+    outputs = [
+        {"id": output.identifier, "value": str(out / output_file(output)), "multiple": False}
+        for output in task.outputs
+    ]
+    lines = ["--task-properties", json.dumps({"rank": task.rank})]
+    lines += ["--inputs", json.dumps(inputs, ensure_ascii=False)]
+    lines += ["--outputs", json.dumps(outputs, ensure_ascii=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _place(kind: str, key: str, read: Path) -> Path:
+    name = file_name(key)
+    if kind == MODEL:
+        return read / "in_models" / name
+    if kind == OPENER:
+        return read / "openers" / name / "__init__.py"
+    if kind == SAMPLE:
+        return read / "data_samples" / name
+    raise ValueError(f"{kind} cannot be an input")
