@@ -34,6 +34,7 @@ from backend.kit.gateway import Gateway, slash_or_not_found
 from backend.kit.migrations import prepare
 from backend.kit.reading import Reads
 from backend.monitoring.counters import Counters
+from backend.monitoring.queries import count_queries
 from backend.monitoring.requests import CountedRequests
 from backend.node import Node
 from backend.schema.routes import router as schema
@@ -119,6 +120,8 @@ def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untype
         size = node.database.engine.pool.size()  # type: ignore[attr-defined]
         anyio.to_thread.current_default_thread_limiter().total_tokens = size + THREADS_BESIDE_POOL
         counters = app.state.counters = Counters(node.database)
+        if settings.ENABLE_METRICS:
+            count_queries(node.database.engine, counters)
         membership = Membership(node)
         membership.start()
         try:

@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     TASK_RETRY_BACKOFF_MAX: int = Field(default=60, ge=0)  # seconds; the first pause is one
     TASK_LOG_RETENTION: int = Field(default=7 * 86_400, ge=0)  # seconds, of successes; 0: not kept
     WORKERS: int = 2
+    # keys for plans with a tag (docs/operations.md)
+    TASK_CHAINKEYS_ENABLED: bool = False
+    CHAINKEYS_FOLDER: Path | None = None  # unset: Secrets of the cluster
+    K8S_SECRET_NAMESPACE: str = "default"
+    ORGANIZATION_INDEX: str = ""  # functions read it as a variable of that name
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
     MACHINE_SHARED_BY: int = Field(default=1, ge=1)  # organizations, each of which has its part of it
     CPUS: float = Field(default=0, ge=0)

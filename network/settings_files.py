@@ -81,6 +81,7 @@ def settings_of(name: str, layout: Layout, state: State, postgres: Postgres) -> 
         "MEDIA_ROOT": str(layout.media(name)),
         "SERVERMEDIAS_ROOT": str(layout.servermedias(name)),
         "BUILDER_ENABLED": True,
+        "MACHINE_SHARED_BY": state.organizations,
         "WORKERS": state.workers,
         "RUN_FOLDER": str(layout.run_folder(name)),
         "RUNNER_API_URL": f"http://127.0.0.1:{state.ports[f'api-{name}']}/{name}",

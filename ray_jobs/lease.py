@@ -1,7 +1,7 @@
 """A lease: one task as the API hands it out, and names that are safe as files."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -76,6 +76,9 @@ class Lease:
     cpus: float = 0.0  # 0: all of the machine's
     memory_bytes: int = 0  # 0: no limit of this task's own
     gpus: float = 0.0
+    title: str = ""  # for people: function, organization, plan, rank
+    chainkeys: Path | None = None  # the plan's folder of them (compute.md 6)
+    variables: dict[str, str] = field(default_factory=dict)  # of the site, beside the image's ENV
 
     @classmethod
     def parse(cls, value: dict[str, Any]) -> Self:
@@ -96,4 +99,11 @@ class Lease:
             cpus=float(resources.get("cpus") or 0),
             memory_bytes=int(resources.get("memory_bytes") or 0),
             gpus=float(resources.get("gpus") or 0),
+            title=str(value.get("title") or ""),
+            chainkeys=Path(value["chainkeys"]) if value.get("chainkeys") else None,
+            variables={str(name): str(text) for name, text in _given(value, "variables").items()},
         )
+
+
+def _given(value: dict[str, Any], name: str) -> dict[str, Any]:
+    return dict(value.get(name) or {})

@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import shutil
 import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from ray_jobs import chainkeys
 from ray_jobs.capture import LogCapture
 from ray_jobs.command import NoEntryPoint, can_be_forked
 from ray_jobs.crash_points import crash_points
@@ -73,6 +75,7 @@ class Performance:
         self._outbox = session.outbox / lease.task / lease.lock_token
         self._ended = threading.Event()
         self._execution: Execution | None = None
+        self._chainkeys: Path | None = None
         self._watch = Stopwatch()
         self._start = "none"
 
@@ -176,7 +179,11 @@ class Performance:
             raise
 
     def _stage(self, folders: TaskFolders, way: str) -> Staged:
-        return stage(self.lease, folders, way, self._session, self._share)
+        beside = []
+        if self.lease.chainkeys is not None:
+            copy = chainkeys.place(self.lease.chainkeys, folders)
+            beside.append((chainkeys.IDENTIFIER, copy))
+        return stage(self.lease, folders, way, self._session, self._share, beside)
 
     def _run(
         self, execution: Execution, staged: Staged, capture: LogCapture, disk: DiskGuard
@@ -216,6 +223,8 @@ class Performance:
         most = self._session.output_bytes
         crash_points.reach("runner", "function", "ended")
         outputs = collect(self.lease, folders, self._outbox, most, self._ended)
+        if self.lease.chainkeys is not None:
+            self._chainkeys = chainkeys.take_back(folders, self._outbox)
         crash_points.reach("runner", "outputs", "collected")
         return outputs
 
@@ -244,6 +253,7 @@ class Performance:
             "log": str(self._outbox / "log"),
             "steps": {name: round(1e3 * lap) for name, lap in steps_ms.items()},
             "profile": {**self._watch.laps, "start": self._start},
+            **({"chainkeys": str(self._chainkeys)} if self._chainkeys else {}),
         }
 
 
@@ -261,7 +271,5 @@ def _ending(code: int, capture: LogCapture, memory_bytes: int) -> str:
 def remove_outbox(outbox: Path) -> None:
     """Forget what an ended task left in its outbox."""
     with contextlib.suppress(OSError):
-        for file in outbox.iterdir():
-            file.unlink()
-        outbox.rmdir()
+        shutil.rmtree(outbox)
         outbox.parent.rmdir()

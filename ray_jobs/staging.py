@@ -12,6 +12,7 @@ can be made, a task starts cold, and without any wall at all it gets copies.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,18 @@ def output_file(output: Output) -> str:
     return f"{name}-perf.json" if output.kind == PERFORMANCE else f"{name}.model"
 
 
-def stage(lease: Lease, folders: TaskFolders, way: str, session: Session, share: Share) -> Staged:
+def stage(
+    lease: Lease,
+    folders: TaskFolders,
+    way: str,
+    session: Session,
+    share: Share,
+    beside: Sequence[tuple[str, Path]] = (),
+) -> Staged:
     """Fill the task's folders.
 
-    `way` is how inputs enter: "links" (for a zygote's children), "in place" or "copies".
+    `way` is how inputs enter: "links" (for a zygote's children), "in place" or "copies". `beside` are inputs
+    that are where the function sees them already: identifier and path.
 
     Raises:
         CannotLink: `way` is "links" and some input can't be; the folders are to be thrown away.
@@ -72,8 +81,8 @@ def stage(lease: Lease, folders: TaskFolders, way: str, session: Session, share:
     compose(folders.root, environment)
     places, visible = _expose(lease.inputs, folders.read, way)
     arguments = folders.read / "arguments.txt"
-    arguments.write_text(_arguments(lease, places, folders.out), "utf-8")
-    variables_ = variables(environment, folders.root)
+    arguments.write_text(_arguments(lease, places, folders.out, beside), "utf-8")
+    variables_ = {**variables(environment, folders.root), **lease.variables}
     variables_.update(
         HOME=located(home(environment), environment, folders.root)
         if home(environment) != "/"
@@ -168,7 +177,9 @@ def _enter(source: Path, place: Path, link: bool, budget: int) -> int:
     return budget - 1
 
 
-def _arguments(lease: Lease, places: list[Path], out: Path) -> str:
+def _arguments(
+    lease: Lease, places: list[Path], out: Path, beside: Sequence[tuple[str, Path]] = ()
+) -> str:
     """The arguments file: one argument a line (compute.md 3.8).
 
     No JSON escapes: substratools turns backslashes into slashes (12.5), which would damage a name or a path
@@ -177,6 +188,9 @@ def _arguments(lease: Lease, places: list[Path], out: Path) -> str:
     inputs = [
         {"id": asset.identifier, "value": str(place), "multiple": asset.multiple}
         for asset, place in zip(lease.inputs, places, strict=True)
+    ]
+    inputs += [
+        {"id": identifier, "value": str(place), "multiple": False} for identifier, place in beside
     ]
     outputs = [
         {"id": output.identifier, "value": str(out / output_file(output)), "multiple": False}

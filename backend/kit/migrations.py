@@ -1,10 +1,12 @@
 """Bring a database to the schema of this version; safe to call from every process at start."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from backend.kit.database import DURABLE, Database
@@ -33,3 +35,17 @@ def revision(database: Database) -> str | None:
     """The schema that a database has; None for an empty one."""
     with database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def pending(database: Database) -> tuple[int, int]:
+    """How many migrations a database has, and how many of this version it lacks."""
+    known, current = _revisions(), revision(database)
+    applied = known.index(current) + 1 if current in known else 0
+    return applied, len(known) - applied
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Those of this version, oldest first."""
+    scripts = ScriptDirectory(str(SCRIPTS)).walk_revisions()
+    return tuple(script.revision for script in scripts)[::-1]

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, text
 
 from backend.kit.database import Database
+from backend.kit.migrations import pending
+from backend.monitoring.counters import BOUNDS, SUM
 
 SEEN_S = 150
 """A runner's sign of life is noted at most once a minute."""
@@ -51,6 +58,19 @@ COUNTED = {
     "celery_tasks_retried": ("Attempts after an internal failure.", ("hostname", "name")),
     "django_http_requests_total_by_method": ("Requests.", ("method",)),
     "django_http_responses_total_by_status": ("Answers.", ("status",)),
+    "django_http_requests_before_middlewares": ("Requests that came in.", ()),
+    "django_http_responses_before_middlewares": ("Requests that were answered.", ()),
+    "django_http_requests_total_by_transport": ("Requests.", ("transport",)),
+    "django_http_responses_total_by_status_view_method": (
+        "Answers; a view is a route's template.",
+        ("status", "view", "method"),
+    ),
+    "django_http_responses_streaming": ("Answers that are streams of events.", ()),
+    "django_http_exceptions_total_by_type": ("Requests that ended in an exception.", ("type",)),
+    "django_db_new_connections": ("Connections to the database.", ("alias", "vendor")),
+    "django_db_execute": ("Statements.", ("alias", "vendor")),
+    "django_db_execute_many": ("Statements with many rows.", ("alias", "vendor")),
+    "django_db_errors": ("Statements that failed.", ("alias", "vendor", "type")),
     "substra_http_response_seconds": ("Time spent on answers, streams and polls included.", ()),
     "substra_lease_expiries": ("Leases that ran out.", ("kind",)),
     "substra_task_starts": ("Functions started, by a zygote or cold.", ("start",)),
@@ -58,6 +78,17 @@ COUNTED = {
     "substra_storage_evicted_bytes": ("Bytes removed to stay within limits.", ("store",)),
 }
 """Names in `metric_counter`, their texts and labels."""
+HISTOGRAMS = {
+    "django_http_requests_latency_including_middlewares_seconds": (
+        "Seconds until an answer's end, streams and polls included.",
+        (),
+    ),
+    "django_http_requests_body_total_bytes": ("Bytes of requests.", ()),
+    "django_http_responses_body_total_bytes": ("Bytes of answers.", ()),
+    "django_db_query_duration_seconds": ("Seconds of statements.", ("alias", "vendor")),
+}
+"""Those among them that are histograms (`counters.BOUNDS`)."""
+Values = dict[str, list[tuple[dict[str, Any], float]]]
 
 
 class OrganizationCollector(Collector):
@@ -77,6 +108,7 @@ class OrganizationCollector(Collector):
             yield from self._totals(connection)
             yield from self._queue(connection)
             yield from self._counted(connection)
+        yield from self._migrations()
 
     def _runners(self, connection: Connection) -> Iterator[Metric]:
         up = GaugeMetricFamily(
@@ -133,7 +165,7 @@ class OrganizationCollector(Collector):
         )
 
     def _counted(self, connection: Connection) -> Iterator[Metric]:
-        values: dict[str, list[tuple[dict[str, Any], float]]] = {}
+        values: Values = {}
         for row in connection.execute(_COUNTERS):
             values.setdefault(row.name, []).append((orjson.loads(row.labels), row.value))
         for name, (words, labels) in COUNTED.items():
@@ -141,3 +173,36 @@ class OrganizationCollector(Collector):
             for found, value in values.get(name, ()):
                 family.add_metric([str(found.get(label, "")) for label in labels], value)
             yield family
+        for name, (words, labels) in HISTOGRAMS.items():
+            yield _histogram(name, words, labels, values)
+
+    def _migrations(self) -> Iterator[Metric]:
+        applied, waiting = pending(self._database)
+        for word, number in (("applied", applied), ("unapplied", waiting)):
+            family = GaugeMetricFamily(
+                f"django_migrations_{word}_total", f"Migrations {word}.", labels=["connection"]
+            )
+            family.add_metric(["default"], number)
+            yield family
+
+
+def _histogram(
+    name: str, words: str, labels: tuple[str, ...], values: Values
+) -> HistogramMetricFamily:
+    """Buckets add up: each holds all that is not above its bound."""
+    counts: dict[tuple[str, ...], dict[str, float]] = {}
+    for found, value in values.get(name, ()):
+        named = tuple(str(found.get(label, "")) for label in labels)
+        counts.setdefault(named, {})[str(found["le"])] = value
+    sums = {
+        tuple(str(found.get(label, "")) for label in labels): value
+        for found, value in values.get(name + SUM, ())
+    }
+    family = HistogramMetricFamily(name, words, labels=labels)
+    for named, buckets in counts.items():
+        total, told = 0.0, []
+        for bound in (*(f"{bound:g}" for bound in BOUNDS[name]), "+Inf"):
+            total += buckets.get(bound, 0.0)
+            told.append((bound, total))
+        family.add_metric(named, told, sums.get(named, 0.0))
+    return family

@@ -4,6 +4,7 @@ A process that is killed loses the counts of its last seconds; everything that h
 instead (`collector`).
 """
 
+import bisect
 import threading
 import time
 
@@ -25,20 +26,45 @@ _ADD = text("""
 """)
 
 
+BOUNDS = {
+    "django_http_requests_latency_including_middlewares_seconds": (
+        *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+        *(1.0, 2.5, 5.0, 10.0, 30.0),
+    ),
+    "django_db_query_duration_seconds": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0),
+    "django_http_requests_body_total_bytes": tuple(float(16**n) for n in range(1, 9)),
+    "django_http_responses_body_total_bytes": tuple(float(16**n) for n in range(1, 9)),
+}
+"""Histograms: the upper bounds of their buckets; the last one, without a bound, goes without saying."""
+SUM = "_sum"
+Labels = tuple[tuple[str, str], ...]
+
+
 class Counters:
     """The counts of one process. Thread-safe; whoever counts also calls `flush` now and then."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str], float] = {}
+        self._counts: dict[tuple[str, Labels], float] = {}
         self._flushed = time.monotonic()
 
     def add(self, counter: str, /, amount: float = 1, **labels: str) -> None:
         """Count; `labels` have few values each."""
-        key = (counter, orjson.dumps(labels, option=orjson.OPT_SORT_KEYS).decode())
+        key = (counter, tuple(labels.items()))
         with self._lock:
             self._counts[key] = self._counts.get(key, 0.0) + amount
+
+    def observe(self, histogram: str, value: float, /, **labels: str) -> None:
+        """Count a value in its bucket of a histogram of `BOUNDS`."""
+        bounds = BOUNDS[histogram]
+        place = bisect.bisect_left(bounds, value)
+        bound = f"{bounds[place]:g}" if place < len(bounds) else "+Inf"
+        named = tuple(labels.items())
+        key, total = (histogram, (*named, ("le", bound))), (histogram + SUM, named)
+        with self._lock:
+            self._counts[key] = self._counts.get(key, 0.0) + 1
+            self._counts[total] = self._counts.get(total, 0.0) + value
 
     @property
     def due(self) -> bool:
@@ -52,9 +78,12 @@ class Counters:
                 return
             counts, self._counts = self._counts, {}
             self._flushed = time.monotonic()
+        sums: dict[tuple[str, str], float] = {}
+        for (name, labels), value in counts.items():
+            words = orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()
+            sums[name, words] = sums.get((name, words), 0.0) + value
         rows = [
-            {"name": name, "labels": labels, "value": value}
-            for (name, labels), value in counts.items()
+            {"name": name, "labels": words, "value": value} for (name, words), value in sums.items()
         ]
         try:
             with self._database.transaction(durable=False) as session:

@@ -1,17 +1,50 @@
-"""Counts of HTTP requests by method and status, with django-prometheus' names where they mean the same."""
+"""Counts of HTTP requests and answers, with django-prometheus' names where they mean the same."""
 
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.monitoring.counters import Counters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNNAMED = "<unnamed view>"
+BEGUN = "django_http_requests_before_middlewares"
+ENDED = "django_http_responses_before_middlewares"
 REQUESTS = "django_http_requests_total_by_method"
+TRANSPORTS = "django_http_requests_total_by_transport"
 RESPONSES = "django_http_responses_total_by_status"
+VIEWS = "django_http_responses_total_by_status_view_method"
+STREAMING = "django_http_responses_streaming"
+EXCEPTIONS = "django_http_exceptions_total_by_type"
+LATENCY = "django_http_requests_latency_including_middlewares_seconds"
+REQUEST_BYTES = "django_http_requests_body_total_bytes"
+RESPONSE_BYTES = "django_http_responses_body_total_bytes"
 SECONDS = "substra_http_response_seconds"
+EVENT_STREAM = b"text/event-stream"
+
+
+@dataclass(slots=True)
+class _Passed:
+    """What was seen of one request and its answer; sizes in bytes."""
+
+    status: int = 0
+    received: int = 0
+    sent: int = 0
+    streaming: bool = False
+    error: str = ""
+
+    def answer(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.streaming = any(
+                name == b"content-type" and value.startswith(EVENT_STREAM)
+                for name, value in message.get("headers", ())
+            )
+        elif message["type"] == "http.response.body":
+            self.sent += len(message.get("body", b""))
 
 
 class CountedRequests:
@@ -29,26 +62,52 @@ class CountedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
-
-        async def seen(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, seen)
-        finally:
-            self._count(scope["method"], status, time.perf_counter() - began)
-
-    def _count(self, method: str, status: int, seconds: float) -> None:
         counters = self._counters()
         if counters is None:
+            await self._app(scope, receive, send)
             return
-        counters.add(REQUESTS, method=method if method in METHODS else "other")
-        counters.add(RESPONSES, status=str(status or 500))
+        began, passed = time.perf_counter(), _Passed()
+
+        async def taken() -> Message:
+            message = await receive()
+            passed.received += len(message.get("body", b""))
+            return message
+
+        async def given(message: Message) -> None:
+            passed.answer(message)
+            await send(message)
+
+        counters.add(BEGUN)
+        try:
+            await self._app(scope, taken, given)
+        except Exception as error:
+            passed.error = type(error).__name__
+            raise
+        finally:
+            self._count(counters, scope, passed, time.perf_counter() - began)
+
+    def _count(self, counters: Counters, scope: Scope, passed: _Passed, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        status = str(passed.status or 500)
+        counters.add(REQUESTS, method=method)
+        counters.add(TRANSPORTS, transport="https" if scope.get("scheme") == "https" else "http")
+        counters.add(RESPONSES, status=status)
+        counters.add(VIEWS, status=status, view=_view(scope), method=method)
+        counters.observe(REQUEST_BYTES, passed.received)
+        counters.observe(RESPONSE_BYTES, passed.sent)
         counters.add(SECONDS, seconds)
+        counters.observe(LATENCY, seconds)
+        counters.add(ENDED)
+        if passed.streaming:
+            counters.add(STREAMING)
+        if passed.error:
+            counters.add(EXCEPTIONS, type=passed.error)
         if counters.due and (self._storing is None or self._storing.done()):
             loop = asyncio.get_running_loop()
             self._storing = loop.run_in_executor(None, counters.flush)
+
+
+def _view(scope: Scope) -> str:
+    """The route's template, never a path with keys."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else UNNAMED

@@ -20,6 +20,7 @@ from network.ports import free_port
 from tests.chaos import kills
 from tests.chaos.armory import Armory
 from tests.chaos.caller import Caller
+from tests.chaos.health import Health
 from tests.chaos.walk import Step, Walk
 from tests.e2e.ledger_events import finishes
 
@@ -68,19 +69,9 @@ def _run(state: Path, armory: Armory, options: argparse.Namespace) -> int:
         assert all(counts[key] == 1 for key in tasks), f"DONE more than once: {dict(counts)}"
 
     began = time.monotonic()
-    chaos = Walk(armory, callers, done_once, options.together)
-    plan = chaos.record()
-    plan = {n: [p for p in points if options.only in p] for n, points in plan.items()}
-    total = sum(map(len, plan.values()))
-    if not total:
-        _say("no crash point was seen: this network ran already, or --only names none")
-        return 1
-    _say(f"{total} crash points, seen in {time.monotonic() - began:.0f} s; seed {options.seed}")
-    steps = []
-    for step in chaos.steps(plan, began + 60 * options.minutes):
-        steps.append(step)
-        _say(f"{step.outcome:12} {step.after_s:6.1f} s  {step.scenario:13} {step.point}")
-    bad = _summary(steps)
+    with Health(Layout.at(state)) as health:
+        chaos = Walk(armory, callers, done_once, options.together, lambda: health.unwell)
+        bad = _walk(chaos, options, began)
     if options.long:
         random.seed(options.seed)
         until = time.monotonic() + 60 * options.long
@@ -92,13 +83,35 @@ def _run(state: Path, armory: Armory, options: argparse.Namespace) -> int:
     return int(bad > 0)
 
 
+def _walk(chaos: Walk, options: argparse.Namespace, began: float) -> int:
+    """Every point once; how many were not survived."""
+    plan = chaos.record()
+    plan = {n: [p for p in points if options.only in p] for n, points in plan.items()}
+    total = sum(map(len, plan.values()))
+    if not total:
+        _say("no crash point was seen: this network ran already, or --only names none")
+        return 1
+    _say(f"{total} crash points, seen in {time.monotonic() - began:.0f} s; seed {options.seed}")
+    _say(f"{'outcome':12} {'after':>7} {'well':>7}  {'scenario':13} crash point")
+    steps = []
+    for step in chaos.steps(plan, began + 60 * options.minutes):
+        steps.append(step)
+        times = f"{step.after_s:5.1f} s {step.on_s:5.1f} s"
+        _say(f"{step.outcome:12} {times}  {step.scenario:13} {step.point}")
+    return _summary(steps)
+
+
 def _summary(steps: list[Step]) -> int:
     counts = Counter(
         s.outcome if s.outcome in ("ok", "not reached", "no time left") else "broken" for s in steps
     )
     slowest = max((s.after_s for s in steps), default=0.0)
+    progress = max((s.on_s for s in steps), default=0.0)
     words = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-    _say(f"{words}; slowest end {slowest:.1f} s after a death")
+    _say(
+        f"{words}; slowest end {slowest:.1f} s after a death, "
+        f"{progress:.1f} s after everything was back"
+    )
     return counts["broken"]
 
 

@@ -17,12 +17,16 @@ READS = ("ledger.Get", "ledger.Query", "ledger.Is", "ledger.Subscribe", "commit.
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One point: `outcome` is `ok`, `not reached`, or what went wrong; seconds from the death to the end."""
+    """One point: `outcome` is `ok`, `not reached`, or what went wrong.
+
+    `after_s`: from the death to the scenario's end; `on_s`: the part of it after all processes were well again.
+    """
 
     scenario: str
     point: str
     outcome: str
     after_s: float = 0.0
+    on_s: float = 0.0
 
 
 @dataclass
@@ -30,13 +34,16 @@ class Walk:
     """A network whose processes die. `done_once` raises AssertionError when a task became DONE twice.
 
     `together`: that many points of different kinds are armed for one run, so that its processes die one
-    after the other; when it goes wrong, each of them is tried alone.
+    after the other; when it goes wrong, each of them is tried alone, and so is one that another's death kept
+    from being reached.
     """
 
     armory: Armory
     callers: list[Caller]
     done_once: Callable[[list[str]], None]
     together: int = 4
+    unwell: Callable[[], float] = lambda: 0.0
+    """When some process was last not well, of time.time()."""
 
     def record(self) -> dict[str, list[str]]:
         """Run every scenario in peace; each point goes to the first scenario that passed it."""
@@ -58,8 +65,11 @@ class Walk:
                 yield from (Step(name, point, "no time left") for point in group)
                 continue
             found = self._together(name, group)
-            if len(group) > 1 and any(s.outcome not in ("ok", "not reached") for s in found):
-                found = [step for point in group for step in self._together(name, [point])]
+            if len(group) > 1:
+                broken = any(step.outcome not in ("ok", "not reached") for step in found)
+                again = [s.point for s in found if broken or s.outcome != "ok"]
+                found = [step for step in found if step.point not in again]
+                found += [step for point in again for step in self._together(name, [point])]
             yield from found
 
     def _together(self, name: str, points: list[str]) -> list[Step]:
@@ -80,7 +90,8 @@ class Walk:
     def _told(self, name: str, point: str) -> Step:
         if not self.armory.is_hit(point):
             return Step(name, point, "not reached")
-        return Step(name, point, "ok", self.armory.hit_s_ago(point))
+        after_s = self.armory.hit_s_ago(point)
+        return Step(name, point, "ok", after_s, min(after_s, time.time() - self.unwell()))
 
     def _wait_for_hits(self, points: list[str]) -> None:
         """Clean-ups come after a scenario's end."""

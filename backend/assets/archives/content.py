@@ -3,12 +3,15 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend.assets.archives.errors import LINKS, ArchiveRefused, NotAnArchive
-from backend.assets.archives.reading import Entry, Kind, Limits, entries, is_zip
+from backend.assets.archives.reading import CHUNK, Entry, Kind, Limits, entries, is_zip
+
+Pulse = Callable[[], None]
+"""Called between pieces of long work; what it raises ends the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def is_tar(path: Path) -> bool:
         return not isinstance(error, NotAnArchive)
 
 
-def folder_hash(folder: Path) -> str:
+def folder_hash(folder: Path, pulse: Pulse = lambda: None) -> str:
     """The checksum of a data sample (rest-api.md 10.2): names and layout do not matter.
 
     SHA-256 in hex of each regular file, sorted, concatenated, and SHA-256 of that. Links are no files.
@@ -61,21 +64,24 @@ def folder_hash(folder: Path) -> str:
         for name in files:
             file = Path(root, name)
             if file.is_file() and not file.is_symlink():
-                with file.open("rb") as content:
-                    digests.append(hashlib.file_digest(content, "sha256").digest())
+                digests.append(_file_digest(file, pulse))
     return _combined(digests)
 
 
-def unpack(path: Path, target: Path, limits: Limits | None = None) -> None:
-    """Write an archive's content below `target`, an existing empty folder.
+def unpack(
+    path: Path, target: Path, limits: Limits | None = None, pulse: Pulse = lambda: None
+) -> str:
+    """Write an archive's content below `target`, an existing empty folder; returns its `folder_hash`.
 
     Files get mode 0644 (0755 when executable). After an error the folder is empty again.
 
     Raises:
-        NotAnArchive, ArchiveRefused: as `check` says. OSError: no space.
+        NotAnArchive, ArchiveRefused: as `check` says. OSError: no space. Whatever `pulse` raises.
     """
+    digests: dict[str, bytes] = {}
     try:
         for entry in entries(path, limits):
+            pulse()
             destination = target / entry.path
             if entry.kind is Kind.DIRECTORY:
                 destination.mkdir(parents=True, exist_ok=True)
@@ -85,15 +91,35 @@ def unpack(path: Path, target: Path, limits: Limits | None = None) -> None:
                 if not entry.target or not (target / entry.target).is_file():
                     raise ArchiveRefused(LINKS)
                 shutil.copyfile(target / entry.target, destination)
+                digests[entry.path] = digests[entry.target]
             else:
-                with destination.open("xb") as file:
-                    for chunk in entry.chunks():
-                        file.write(chunk)
+                digests[entry.path] = _written(entry, destination, pulse)
             destination.chmod(0o755 if entry.executable else 0o644)
     except BaseException:
         for leftover in target.iterdir():
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         raise
+    return _combined(digests.values())
+
+
+def _written(entry: Entry, destination: Path, pulse: Pulse) -> bytes:
+    """Write a file and hash it on the way: large samples are read once."""
+    digest = hashlib.sha256()
+    with destination.open("xb") as file:
+        for chunk in entry.chunks():
+            digest.update(chunk)
+            file.write(chunk)
+            pulse()
+    return digest.digest()
+
+
+def _file_digest(path: Path, pulse: Pulse) -> bytes:
+    digest, buffer = hashlib.sha256(), bytearray(CHUNK)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:size])
+            pulse()
+    return digest.digest()
 
 
 def _digest(entry: Entry) -> bytes:

@@ -17,14 +17,14 @@ from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.bounds import Bounds
 from backend.engine.compute.cache import AssetCache
+from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.chores import Chores
-from backend.engine.compute.demands import Site
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
 from backend.engine.compute.loops import Keeper, Loop
-from backend.engine.compute.preparation import Limits, Preparation
+from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.scheduler import Scheduler
 from backend.engine.compute.wakeups import Wakeups
@@ -37,6 +37,7 @@ from backend.engine.images.transfer import ImageTransfer
 from backend.kit.migrations import prepare
 from backend.monitoring.counters import Counters
 from backend.node import Node
+from backend.ports.secrets import open_secrets
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -151,28 +152,29 @@ class ControlPlane:
             store, node.exchange, me, folder / "images", partial(moved, kind="image"), used.touch
         )
         reporter = Reporter(settings, database, storage, ledger)
+        chainkeys = Chainkeys(
+            settings.MEDIA_ROOT, open_secrets(settings) if settings.TASK_CHAINKEYS_ENABLED else None
+        )
         self._preparation = Preparation(
+            settings,
             database,
-            me,
-            Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT),
-            Site.of(settings),
             cache,
             images,
+            chainkeys,
             ledger,
             reporter,
             wake,
-            settings.MEDIA_ROOT / "outbox",
             self._wakeups.signal("cancel"),
         )
         self._pool = RunnerPool(settings, database, self._host, wake)
         scheduler = Scheduler(settings, database, self._preparation, wake, counters)
         chores = Chores(database, me, storage, cache, ledger)
-        janitor = Janitor(settings, database, storage, cache, ledger, wake)
+        janitor = Janitor(settings, database, storage, cache, chainkeys, ledger, wake)
         bounds = Bounds(settings, database, used, counters)
         loops = [
-            self._loop("scheduler", scheduler.turn, "new", 0.5),
+            self._loop("scheduler", scheduler.turn, "new", 0.5, scheduler.inherit),
             self._loop("reporter", reporter.resume, "outbox", 1.0),
-            self._loop("chores", chores.turn, "chore", 1.0),
+            self._loop("chores", chores.turn, "chore", 1.0, chores.inherit),
             self._loop("janitor", janitor.turn, None, 1.0),
             self._loop("storage", bounds.turn, None, 5.0),
             self._loop("runners", self._pool.turn, None, 0.5),
@@ -189,16 +191,23 @@ class ControlPlane:
             builds = Builds(settings, database, storage, ledger, builder, known, canceled, counters)
             for number in range(max(1, settings.BUILDER_CONCURRENCY)):
                 name = f"builder:{number}" if number else "builder"
-                loops.append(self._loop(name, builds.turn, "build", 1.0))
+                loops.append(self._loop(name, builds.turn, "build", 1.0, builds.inherit))
         bridges = [self._bridge(channel, self._preparation) for channel in settings.CHANNELS]
         keeper = Threaded("keeper", self._keeper.run, time.monotonic, lambda: False)
         return [keeper, *bridges, *loops]
 
     def _loop(
-        self, name: str, turn: Callable[[], bool], topic: str | None, every_s: float
+        self,
+        name: str,
+        turn: Callable[[], bool],
+        topic: str | None,
+        every_s: float,
+        taken: Callable[[], None] = lambda: None,
     ) -> Threaded:
         signal = self._wakeups.signal(topic) if topic else None
-        loop = Loop(name, turn, self._keeper, self._stop, signal=signal, every_s=every_s)
+        loop = Loop(
+            name, turn, self._keeper, self._stop, signal=signal, every_s=every_s, taken=taken
+        )
         return Threaded(name, loop.run, lambda: loop.beat, lambda: loop.busy)
 
     def _bridge(self, channel: str, preparation: Preparation) -> Threaded:

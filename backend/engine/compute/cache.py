@@ -8,17 +8,23 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from backend.assets.archives import ArchiveRefused, folder_hash, unpack
 from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.store import InputAsset
+from backend.engine.compute.wanted import go_on, held
 from backend.ports.exchange import Exchange, PeerRefused, WrongChecksum
 from backend.ports.storage import Storage, StoredFileMissing
+
+COPIED = 1 << 20
+"""Bytes of a file that are copied in one go."""
 
 
 class ForGood(Exception):
@@ -80,9 +86,9 @@ class AssetCache:
         Raises:
             ForGood: it will never come.
             PeerUnreachable, PeerRefused, OSError: not now.
-            TransferStopped: `stopped` said so in the middle of a transfer.
+            TransferStopped: `stopped` said so, in the middle of a transfer or of unpacking.
         """
-        with self._lock(asset.key):
+        with held(self._lock(asset.key), stopped):
             path = self.present(asset)
             if path is not None:
                 return path
@@ -93,7 +99,7 @@ class AssetCache:
             elif asset.kind == "ASSET_DATA_MANAGER":
                 self._bring_opener(asset)
             else:
-                self._bring_sample(asset)
+                self._bring_sample(asset, partial(go_on, stopped))
         path = self.present(asset)
         if path is None:
             raise ForGood(f"input {asset.identifier!r} was not stored")
@@ -143,7 +149,7 @@ class AssetCache:
                 raise ForGood(f"the opener of input {asset.identifier!r} has a wrong checksum")
             _place(folder, self.openers / str(asset.key))
 
-    def _bring_sample(self, asset: InputAsset) -> None:
+    def _bring_sample(self, asset: InputAsset, pulse: Callable[[], None]) -> None:
         with self._fresh(self.samples) as folder:
             content = folder / "content"
             content.mkdir(mode=0o700)
@@ -151,15 +157,19 @@ class AssetCache:
                 source = Path(asset.folder)
                 if source.is_symlink() or not source.is_dir():
                     raise ForGood(f"the folder of data sample {asset.key} is not there")
-                shutil.copytree(source, content, symlinks=True, dirs_exist_ok=True)
+                copy = partial(_copy, pulse=pulse)
+                shutil.copytree(
+                    source, content, symlinks=True, dirs_exist_ok=True, copy_function=copy
+                )
+                checksum = folder_hash(content, pulse)
             elif asset.file:
                 try:
-                    unpack(self._local(asset.file), content)
+                    checksum = unpack(self._local(asset.file), content, pulse=pulse)
                 except ArchiveRefused as error:
                     raise ForGood(f"data sample {asset.key} cannot be unpacked: {error}") from None
             else:
                 raise ForGood(f"data sample {asset.key} is not ours")
-            if asset.checksum and folder_hash(content) != asset.checksum:
+            if asset.checksum and checksum != asset.checksum:
                 raise ForGood(f"data sample {asset.key} has a wrong checksum")
             _place(content, self.samples / str(asset.key))
 
@@ -186,12 +196,20 @@ class AssetCache:
             _writable(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
-    @contextmanager
-    def _lock(self, key: uuid.UUID) -> Iterator[None]:
+    def _lock(self, key: uuid.UUID) -> threading.Lock:
         with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            yield
+            return self._locks.setdefault(key, threading.Lock())
+
+
+def _copy(source: str, target: str, pulse: Callable[[], None]) -> str:
+    """A regular file's content in pieces; modes are `_place`'s."""
+    if not stat.S_ISREG(os.lstat(source).st_mode):
+        raise shutil.SpecialFileError(f"{Path(source).name!r} is no regular file")
+    with Path(source).open("rb", buffering=0) as reader, Path(target).open("xb") as writer:
+        while piece := reader.read(COPIED):
+            writer.write(piece)
+            pulse()
+    return target
 
 
 def _place(folder: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from backend.assets.compute_plans.states import PlanStatus
 from backend.assets.tasks.states import FINAL
 from backend.engine.bridge.consequences import names
 from backend.engine.compute.cache import AssetCache
+from backend.engine.compute.canceling import cancel_tasks
 from backend.engine.compute.decisions import back_off_s, nobody_needs
 from backend.engine.compute.leases import heartbeat
 from backend.engine.compute.queue import Claimed, WorkQueue
@@ -18,7 +19,7 @@ from backend.kit.database import Database
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
 from backend.ports.storage import Storage
-from protos.orchestrator import computetask_pb2, function_pb2
+from protos.orchestrator import function_pb2
 
 log = structlog.get_logger()
 
@@ -64,6 +65,11 @@ class Chores:
         self._ledger = ledger
         self._holder = uuid4()
 
+    def inherit(self) -> None:
+        """Go on with what a process that died had begun, without waiting for the end of its lease."""
+        with self._database.transaction(durable=False) as session:
+            WorkQueue(session).inherit(KINDS, self._holder)
+
     def turn(self) -> bool:
         """Do one chore; False when there is none."""
         with self._database.transaction(durable=False) as session:
@@ -71,8 +77,8 @@ class Chores:
         if work is None:
             return False
         try:
-            with heartbeat(self._database, work):
-                self._do(work)
+            with heartbeat(self._database, work) as lost:
+                self._do(work, lost)
         except (LedgerError, OSError) as error:
             log.warning("chore_repeated", kind=work.kind, key=str(work.key), error=str(error))
             with self._database.transaction() as session:
@@ -84,28 +90,23 @@ class Chores:
             WorkQueue(session).settle(work)
         return True
 
-    def _do(self, work: Claimed) -> None:
+    def _do(self, work: Claimed, lost: Callable[[], bool]) -> None:
         if work.kind is Kind.CANCEL:
-            self._cancel(work)
+            self._cancel(work, lost)
         elif work.kind is Kind.DISABLE:
             self._disable(work)
         else:
             self._delete(work)
 
-    def _cancel(self, work: Claimed) -> None:
-        """The ledger does not cascade (rule 6): functions that nobody needs, then our own tasks one by one."""
+    def _cancel(self, work: Claimed, lost: Callable[[], bool]) -> None:
+        """The ledger does not cascade (rule 6): functions that nobody needs, then our own tasks."""
         ledger = self._ledger(work.channel)
         for function in self._keys(_UNBUILT, plan=work.key, me=self._me):
             cancel_unneeded(self._database, ledger, function)
-        final = names(FINAL)
-        for task in self._keys(_OPEN_TASKS, plan=work.key, me=self._me, final=final):
-            try:
-                ledger.apply_task_action(
-                    str(task), computetask_pb2.TASK_ACTION_CANCELED, "compute plan canceled"
-                )
-            except LedgerError as error:
-                if error.illegal_transition is None:
-                    raise
+        tasks = self._keys(_OPEN_TASKS, plan=work.key, me=self._me, final=names(FINAL))
+        error = cancel_tasks(ledger, tasks, "compute plan canceled", lost).error
+        if error is not None:
+            raise error
 
     def _disable(self, work: Claimed) -> None:
         """A refusal means that a child was added meanwhile: its end brings this chore again."""

@@ -47,9 +47,10 @@ class Site:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The machine itself where the settings do not say; by default a task gets a runner's share of CPUs."""
-        cpus = settings.CPUS or float(os.cpu_count() or 1)
-        memory = settings.MEMORY_BYTES or int(psutil.virtual_memory().total)
+        """Where the settings do not say: its part of the machine, and a runner's share of CPUs for a task."""
+        parts = settings.MACHINE_SHARED_BY
+        cpus = settings.CPUS or (os.cpu_count() or 1) / parts
+        memory = settings.MEMORY_BYTES or int(psutil.virtual_memory().total) // parts
         share = settings.TASK_CPUS or cpus / max(1, settings.WORKERS)
         return cls(
             has=Needs(cpus, memory, settings.GPUS),

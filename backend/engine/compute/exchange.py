@@ -109,11 +109,13 @@ class RunnerService:
                 )
                 return None
             try:
+                offer = held.offer or {}
                 accepted = accept(
                     result,
-                    (held.offer or {}).get("outputs", []),
+                    offer.get("outputs", []),
                     self._outbox,
                     most_log=self._most_log,
+                    chainkeys=offer.get("chainkeys"),
                 )
             except Unacceptable as error:
                 log.warning("result_unacceptable", task=str(result.task), reason=str(error))

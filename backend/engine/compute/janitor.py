@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from backend.engine.compute.cache import AssetCache
+from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.janitor_store import JanitorStore, Orphan
 from backend.engine.compute.queue import TOPIC, NewWork, WorkQueue
 from backend.engine.compute.sessions import SessionStore
@@ -42,6 +43,7 @@ class Janitor:
         database: Database,
         storage: Storage,
         cache: AssetCache,
+        chainkeys: Chainkeys,
         ledger: Callable[[str], ChannelLedger],
         wake: Callable[[set[str]], None],
     ) -> None:
@@ -50,6 +52,7 @@ class Janitor:
         self._database = database
         self._storage = storage
         self._cache = cache
+        self._chainkeys = chainkeys
         self._ledger = ledger
         self._wake = wake
         self._last = 0.0
@@ -94,11 +97,14 @@ class Janitor:
             SessionStore(session).forget_silent()
             orphans = store.orphans(OLD_S)
             unused = store.unused(self._cached_models())
+            over = store.over(list(self._chainkeys.plans()))
             reported = store.outbox()
         for orphan in orphans:
             self._orphan(orphan)
         for key in unused:
             self._cache.drop_model(key)
+        for plan in over:
+            self._chainkeys.forget(plan)
         self._outbox(reported)
         self._storage.prune(ABANDONED_S)
 

@@ -120,6 +120,14 @@ _UNUSED = text("""
         SELECT 1 FROM compute_task_input i JOIN compute_task t ON t.key = i.task_key
         WHERE i.asset_key = given.key AND t.worker = :me AND NOT (t.status = ANY(:final)))
 """)
+_OVER = text("""
+    SELECT given.key FROM unnest(CAST(:keys AS uuid[])) AS given(key)
+    JOIN compute_plan p ON p.key = given.key
+    WHERE NOT EXISTS (SELECT 1 FROM compute_task t WHERE t.compute_plan_key = given.key
+                      AND NOT (t.status = ANY(:final)))
+      AND NOT EXISTS (SELECT 1 FROM work w WHERE w.compute_plan_key = given.key AND w.kind = 'task'
+                      AND w.state <> 'done')
+""")
 _OUTBOX = text("SELECT task_key FROM outbox")
 
 
@@ -188,6 +196,13 @@ class JanitorStore:
             return []
         values = {**self._common, "keys": list(models)}
         return list(self._connection.execute(_UNUSED, values).scalars())
+
+    def over(self, plans: Sequence[UUID]) -> list[UUID]:
+        """Those of these plans of which no task is open, anywhere."""
+        if not plans:
+            return []
+        values = {**self._common, "keys": list(plans)}
+        return list(self._connection.execute(_OVER, values).scalars())
 
     def outbox(self) -> list[UUID]:
         return list(self._connection.execute(_OUTBOX).scalars())

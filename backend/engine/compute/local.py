@@ -20,6 +20,7 @@ from uuid import UUID
 import psutil
 import structlog
 
+from backend.engine.compute.demands import Site
 from backend.engine.compute.queue import WorkQueue
 from backend.engine.compute.runner_options import runner_options
 from backend.engine.compute.sessions import SessionStore
@@ -167,7 +168,7 @@ class RunnerPool:
             "outbox": str(self._settings.MEDIA_ROOT / "outbox"),
             "organization": self._settings.NAME,
             "heartbeat_s": RUNNER_HEARTBEAT_S,
-            "cpus": max(1, (os.cpu_count() or 1) // max(1, self._settings.WORKERS)),
+            "cpus": max(1, int(Site.of(self._settings).has.cpus) // max(1, self._settings.WORKERS)),
             **runner_options(self._settings),
         }
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

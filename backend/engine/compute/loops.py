@@ -81,7 +81,11 @@ class Loop:
         *,
         signal: Signal | None = None,
         every_s: float = 1.0,
+        taken: Callable[[], None] = lambda: None,
     ) -> None:
+        """`taken` is called when the lease was got: whoever had it before works no more."""
+        self._taken = taken
+        self._holds = False
         self.name = name
         self._turn = turn
         self._keeper = keeper
@@ -109,7 +113,11 @@ class Loop:
 
     def _work(self) -> bool:
         if not self._keeper.holds(self.name):
+            self._holds = False
             return False
+        if not self._holds:
+            self._taken()
+            self._holds = True
         self.busy = True
         try:
             return self._turn()

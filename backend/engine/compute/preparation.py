@@ -4,6 +4,7 @@ The usual task of a chain has everything here already: then preparation is three
 tasks, no call, and one update in the same transaction.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from sqlmodel import Session
 
 from backend.engine.compute import decisions
 from backend.engine.compute.cache import AssetCache, ForGood
+from backend.engine.compute.canceling import cancel_tasks
+from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.decisions import Prepare, back_off_s
 from backend.engine.compute.demands import Impossible, Needs, Site, needs
 from backend.engine.compute.giving_up import fail_internally, fail_with_a_log
@@ -34,14 +37,17 @@ from backend.kit.database import Database
 from backend.kit.errors import ApiError
 from backend.ports.exchange import TransferStopped
 from backend.ports.ledger.client import ChannelLedger
-from backend.ports.ledger.errors import LedgerError
-from protos.orchestrator import computetask_pb2
+from backend.settings import Settings
 
 log = structlog.get_logger()
 BATCH = 64
 TRANSFERS = 4
+"""Tasks whose inputs are brought at a time, and assets of theirs that are on their way at a time."""
 MOST_FLYING = 2 * TRANSFERS
 """Tasks handed to the transfer threads at a time: their leases are kept only while a thread has them."""
+
+TURN_S = 0.2
+"""When a task looks again whether another one of its plan still has the chainkeys."""
 
 CROWDED_S = 5.0
 """When those are looked at again that wait behind more transfers than will end in a moment."""
@@ -51,7 +57,8 @@ CROWDED_S = 5.0
 class Limits:
     """Time limits of a task in seconds; 0: none.
 
-    `stage_s` counts from the first preparation in vain: a large transfer that goes on is not ended.
+    `stage_s` counts from when the task's inputs and image were first asked for, over all attempts; it ends a
+    transfer under way too. Waiting for other tasks' transfers does not count.
     """
 
     run_s: int = 0
@@ -66,6 +73,7 @@ class Local:
     environment: dict[str, Any]
     needs: Needs
     transferred_us: int | None = None
+    chainkeys: Path | None = None
 
 
 class Preparation:
@@ -73,37 +81,42 @@ class Preparation:
 
     def __init__(
         self,
+        settings: Settings,
         database: Database,
-        me: str,
-        limits: Limits,
-        site: Site,
         cache: AssetCache,
         images: ImageTransfer,
+        chainkeys: Chainkeys,
         ledger: Callable[[str], ChannelLedger],
         reporter: Reporter,
         wake: Callable[[set[str]], None],
-        outbox: Path,
         canceled: Signal,
     ) -> None:
         """`canceled` is fired when plans are canceled: transfers look whether they are still wanted."""
-        self._canceled = canceled
         self._database = database
-        self._me = me
-        self._limits = limits
-        self._site = site
+        self._me = settings.MSP_ID
+        self._name = settings.NAME
+        index = settings.ORGANIZATION_INDEX
+        self._variables = {"ORGANIZATION_INDEX": index} if index else {}
+        self._limits = Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT)
+        self._site = Site.of(settings)
+        self._outbox = settings.MEDIA_ROOT / "outbox"
         self._cache = cache
         self._images = images
+        self._chainkeys = chainkeys
         self._ledger = ledger
         self._reporter = reporter
         self._wake = wake
-        self._outbox = outbox
+        self._canceled = canceled
         self._count = threading.Lock()
         self._flying = 0
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
+        self._fetching = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="fetch")
+        self._canceling = ThreadPoolExecutor(1, thread_name_prefix="canceling")
 
     def turn(self) -> bool:
         """Look at a batch of new tasks; False when there was none."""
-        slow: list[tuple[Claimed, TaskContext | None, Prepare]] = []
+        slow: list[tuple[Claimed, TaskContext]] = []
+        over: list[Claimed] = []
         unknown: list[Claimed] = []
         behind: list[Claimed] = []
         with self._database.transaction(durable=False) as session:
@@ -123,22 +136,26 @@ class Preparation:
                     ready += 1
                 elif step is Prepare.DROP:
                     store.drop(work)
-                elif step is Prepare.WAIT:
+                elif step is Prepare.CANCEL:
+                    over.append(store.take(work))
+                elif step is Prepare.WAIT or context is None:
                     unknown.append(work)
                 elif len(slow) + self._flying >= MOST_FLYING:
                     behind.append(work)
                 else:
-                    slow.append((store.take(work), context, step))
+                    slow.append((store.take(work), context))
             store.wait(unknown, "its task is not known yet", 1.0)
             cause = "it waits for other transfers"
             store.wait(behind[:MOST_FLYING], cause, 0.5)
             store.wait(behind[MOST_FLYING:], cause, CROWDED_S)
         if ready:
             self._wake({"ready"})
-        for work, context, step in slow:
+        for work, context in slow:
             with self._count:
                 self._flying += 1
-            self._pool.submit(self._guarded, work, context, step)
+            self._pool.submit(self._guarded, work, context)
+        if over:
+            self._canceling.submit(self._cancel, over)
         return bool(works)
 
     def offers(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
@@ -157,43 +174,59 @@ class Preparation:
         return offers
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._fetching, self._canceling):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    # ------------------------------------------------------------------ in the pool
-    def _guarded(self, work: Claimed, context: TaskContext | None, step: Prepare) -> None:
+    # ------------------------------------------------------------------ in the pools
+    def _guarded(self, work: Claimed, context: TaskContext) -> None:
         try:
             with self._database.transaction(durable=False) as session:
                 if not WorkQueue(session).extend(work):  # it waited too long for a thread
                     return
+                waited_s = PreparingStore(session).begin(work)
             over = partial(self._over, work)
             with heartbeat(self._database, work, over=over, signal=self._canceled) as stopped:
-                if step is Prepare.CANCEL:
-                    self._cancel(work)
-                elif context is not None:
-                    self._bring(work, context, stopped)
-        except TransferStopped:  # its next look cancels it, if nobody has done so
-            log.info("transfer_stopped", task=str(work.key))
-            with self._database.transaction(durable=False) as session:
-                WorkQueue(session).retry(work, "its plan ended", after_s=0)
-            self._wake({"new"})
+                self._bring_in_time(work, context, stopped, waited_s)
         except Exception as error:  # the lease runs out, and the task is looked at again
             log.exception("preparation_failed", task=str(work.key), error=repr(error))
         finally:
             with self._count:
                 self._flying -= 1
 
-    def _cancel(self, work: Claimed) -> None:
-        """The plan ended before the task started (orchestrator.md 11.3)."""
+    def _bring_in_time(
+        self, work: Claimed, context: TaskContext, stopped: Callable[[], bool], waited_s: float
+    ) -> None:
+        """Bring what is missing until the limit of staging, of which `waited_s` are gone."""
+        limit_s = self._limits.stage_s
+        late_at = time.monotonic() + limit_s - waited_s if limit_s else math.inf
         try:
-            self._ledger(work.channel).apply_task_action(
-                str(work.key), computetask_pb2.TASK_ACTION_CANCELED, "Compute plan is not runnable"
-            )
-        except LedgerError as error:
-            if error.illegal_transition is None:
-                self._again(work, error)
+            self._bring(work, context, lambda: time.monotonic() > late_at or stopped())
+        except TransferStopped:
+            if time.monotonic() > late_at and not stopped():
+                self._again(work, TimeoutError("they are still on their way"))
                 return
-        with self._database.transaction() as session:
-            WorkQueue(session).settle(work)
+            log.info("transfer_stopped", task=str(work.key))  # its next look cancels it
+            with self._database.transaction(durable=False) as session:
+                WorkQueue(session).retry(work, "its plan ended", after_s=0)
+            self._wake({"new"})
+
+    def _cancel(self, works: Sequence[Claimed]) -> None:
+        """The plans ended before these tasks started (orchestrator.md 11.3).
+
+        What is not over then waits for its lease to run out, and is looked at again.
+        """
+        over: set[UUID] = set()
+        for channel in sorted({work.channel for work in works}):
+            tasks = [work.key for work in works if work.channel == channel]
+            found = cancel_tasks(self._ledger(channel), tasks, "Compute plan is not runnable")
+            over |= found.over
+            if found.error is not None:
+                log.warning("cancel_repeated", channel=channel, error=found.error.details)
+        with self._database.transaction(durable=False) as session:
+            queue = WorkQueue(session)
+            for work in works:
+                if work.key in over:
+                    queue.settle(work)
 
     def _over(self, work: Claimed) -> bool:
         """Whether the plan ended while the task's inputs were on their way."""
@@ -222,7 +255,11 @@ class Preparation:
             self._again(work, error)
             return
         with self._database.transaction() as session:
-            offered = PreparingStore(session).offer(work, self._offer(context, local))
+            store = PreparingStore(session)
+            if local.chainkeys is not None and not store.alone(work):
+                store.later(work, "another task of its plan has the chainkeys", TURN_S)
+                return
+            offered = store.offer(work, self._offer(context, local))
             self._profile(session, context, local)
         if offered:
             self._wake({"ready"})
@@ -238,20 +275,34 @@ class Preparation:
             context.function, context.function_owner, context.channel, context.image, stopped
         )
         duration = decisions.clamp_microseconds(time.monotonic() - started)
-        paths = {a.key: str(self._cache.bring(a, context.channel, stopped)) for a in context.inputs}
-        return Local(paths, environment, wanted, duration)
+        chainkeys = None
+        if self._chainkeys.wanted(context.plan_tag):
+            chainkeys = self._chainkeys.bring(context.plan, context.plan_tag)
+        return Local(self._inputs(context, stopped), environment, wanted, duration, chainkeys)
+
+    def _inputs(self, context: TaskContext, stopped: Callable[[], bool]) -> dict[UUID, str]:
+        """Where the inputs are; those that are missing are fetched side by side."""
+
+        def bring(asset: InputAsset) -> str:
+            return str(self._cache.bring(asset, context.channel, stopped))
+
+        assets = {asset.key: asset for asset in context.inputs}
+        return dict(zip(assets, self._fetching.map(bring, assets.values()), strict=True))
 
     def _again(self, work: Claimed, error: Exception) -> None:
-        cause = str(error) or repr(error)
+        cause, limit_s = str(error) or repr(error), self._limits.stage_s
         log.warning("task_waits", task=str(work.key), cause=cause)
         with self._database.transaction() as session:
             attempts, waited_s = PreparingStore(session).tries(work)
-            if not decisions.too_long(waited_s, self._limits.stage_s):
+            if not decisions.too_long(waited_s, limit_s):
+                after_s = back_off_s(attempts)
+                if limit_s:  # the last look is when the time is over
+                    after_s = min(after_s, limit_s - waited_s + 0.01)
                 WorkQueue(session).retry(
-                    work, cause, after_s=back_off_s(attempts), cause=cause[:500], counted=True
+                    work, cause, after_s=after_s, cause=cause[:500], counted=True
                 )
                 return
-            reason = f"its inputs did not come within {self._limits.stage_s:g} s: {cause}"
+            reason = f"its inputs did not come within {limit_s:g} s: {cause}"
             entry = fail_internally(session, work, reason)
         if entry is not None:
             self._reporter.report(entry)
@@ -259,7 +310,7 @@ class Preparation:
     # ------------------------------------------------------------------ what a lease holds
     def _local(self, context: TaskContext) -> Local | None:
         """Everything is here: its paths; else None."""
-        if context.unresolved or not context.image:
+        if context.unresolved or not context.image or self._chainkeys.wanted(context.plan_tag):
             return None
         environment = self._images.present(context.image)
         if environment is None:
@@ -277,8 +328,13 @@ class Preparation:
         return Local(paths, environment, wanted)
 
     def _offer(self, context: TaskContext, local: Local) -> dict[str, Any]:
-        """The lease without task and lock token (the runner protocol)."""
+        """The lease without task and lock token (the runner protocol). `title` is for Ray's dashboard."""
+        words = (context.function_name, self._name, context.plan_name, str(context.rank))
+        chainkeys = {"chainkeys": str(local.chainkeys)} if local.chainkeys else {}
         return {
+            **chainkeys,
+            "title": " · ".join(words),
+            "variables": self._variables,
             "plan": str(context.plan),
             "rank": context.rank,
             "function": str(context.function),

@@ -44,10 +44,24 @@ _OFFER = text("""
                     cpus = :cpus, memory_bytes = :memory_bytes, gpus = :gpus
     WHERE id = :id AND (state = 'new' OR (state = 'preparing' AND lock_token = :token)) RETURNING id
 """)
+_LOCK_PLAN = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:plan AS text), 6))")
+_BUSY = text("""
+    SELECT EXISTS (SELECT 1 FROM work WHERE kind = 'task' AND compute_plan_key = :plan AND id <> :id
+                   AND state IN ('ready', 'leased', 'reporting'))
+""")
+_LATER = text("""
+    UPDATE work SET state = 'new', leased_until = NULL, waits_since = NULL, cause = :cause, changed = now(),
+                    not_before = now() + make_interval(secs => :after)
+    WHERE id = :id AND lock_token = :token AND state = 'preparing'
+""")
 _DROP = text("UPDATE work SET state = 'done', cause = NULL, changed = now() WHERE id = :id")
 _WAIT = text("""
     UPDATE work SET not_before = now() + make_interval(secs => :after), cause = :cause, changed = now()
     WHERE id = ANY(:ids)
+""")
+_BEGIN = text("""
+    UPDATE work SET waits_since = COALESCE(waits_since, now()) WHERE id = :id
+    RETURNING extract(epoch FROM now() - waits_since)::float8
 """)
 _TRIES = text("""
     UPDATE work SET tries = tries + 1, waits_since = COALESCE(waits_since, now()) WHERE id = :id
@@ -94,6 +108,17 @@ class PreparingStore:
         }
         return self._connection.execute(_OFFER, values).first() is not None
 
+    def alone(self, work: Claimed) -> bool:
+        """Whether no other task of its plan is offered, runs or is reported; no other becomes so meanwhile."""
+        values = {"plan": work.compute_plan_key, "id": work.id}
+        self._connection.execute(_LOCK_PLAN, {"plan": str(work.compute_plan_key)})
+        return not self._connection.execute(_BUSY, values).scalar_one()
+
+    def later(self, work: Claimed, cause: str, after_s: float) -> None:
+        """It is its plan's turn that it waits for: nothing was in vain, and no limit runs."""
+        values = {"id": work.id, "token": work.lock_token, "cause": cause, "after": after_s}
+        self._connection.execute(_LATER, values)
+
     def drop(self, work: Claimed) -> None:
         self._connection.execute(_DROP, {"id": work.id})
 
@@ -103,7 +128,11 @@ class PreparingStore:
             values = {"ids": [work.id for work in works], "cause": cause, "after": after_s}
             self._connection.execute(_WAIT, values)
 
+    def begin(self, work: Claimed) -> float:
+        """Its inputs are asked for: the seconds since that was done first."""
+        return float(self._connection.execute(_BEGIN, {"id": work.id}).scalar_one())
+
     def tries(self, work: Claimed) -> tuple[int, float]:
-        """Count one more vain preparation: how many, and the seconds since the first (rule 44)."""
+        """Count one more vain preparation: how many, and the seconds since the first began (rule 44)."""
         row = self._connection.execute(_TRIES, {"id": work.id}).one()
         return row.tries, row.waited_s

@@ -154,6 +154,13 @@ _DEAD = text("""
     WHERE state IN ('leased', 'preparing') AND session = :session
     RETURNING kind, key
 """)
+_INHERIT = text("""
+    UPDATE work SET state = 'new', leased_until = NULL, session = NULL, not_before = now(), changed = now(),
+                    last_error = 'the process that did it died'
+    WHERE kind = ANY(:kinds) AND session IS DISTINCT FROM :holder
+      AND (state = 'preparing' OR (state = 'leased' AND kind <> 'task'))
+    RETURNING kind, key
+""")
 
 
 class WorkQueue:
@@ -248,6 +255,11 @@ class WorkQueue:
     def report_dead(self, session: UUID) -> list[tuple[Kind, UUID]]:
         """A pool saw this session die: open its leases at once, without waiting for their expiry."""
         rows = self._execute(_DEAD, session=session)
+        return [(Kind(row.kind), row.key) for row in rows]
+
+    def inherit(self, kinds: Iterable[Kind], holder: UUID) -> list[tuple[Kind, UUID]]:
+        """Open again what another process of ring 1 had begun: its loop's lease is ours now, so it is gone."""
+        rows = self._execute(_INHERIT, kinds=list(kinds), holder=holder)
         return [(Kind(row.kind), row.key) for row in rows]
 
     def _execute(self, statement: Any, **parameters: Any) -> Any:

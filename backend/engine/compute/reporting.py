@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.assets.models import events as models_of_the_ledger
 from backend.assets.tasks.states import FINAL, TaskStatus
-from backend.engine.compute import decisions
+from backend.engine.compute import chainkeys, decisions
 from backend.engine.compute.decisions import Answer, back_off_s
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
@@ -108,6 +108,8 @@ class Reporter:
         if accepted.failure is not None:
             self._report_failure(entry, ledger)
             return
+        if accepted.chainkeys is not None:
+            chainkeys.keep(Path(accepted.chainkeys.source), Path(accepted.chainkeys.target))
         for model in accepted.models:
             self._adopt(model.source, model.file)
         for performance in accepted.performances:

@@ -78,6 +78,11 @@ class AcceptedLog(BaseModel):
     size: int
 
 
+class AcceptedChainkeys(BaseModel):
+    source: str  # a folder below the outbox
+    target: str  # the plan's own
+
+
 class Accepted(BaseModel):
     """What the outbox row holds: all that reporting needs, whatever dies meanwhile.
 
@@ -90,6 +95,7 @@ class Accepted(BaseModel):
     reason: str = ""
     log: AcceptedLog | None = None
     kept: str | None = None  # the log of a success, below the outbox
+    chainkeys: AcceptedChainkeys | None = None
     executing: bool = True
 
 
@@ -108,11 +114,17 @@ def log_file(asset: UUID) -> str:
 
 
 def accept(
-    result: Result, slots: list[dict[str, Any]], outbox: Path, *, most_log: int = MOST_LOG
+    result: Result,
+    slots: list[dict[str, Any]],
+    outbox: Path,
+    *,
+    most_log: int = MOST_LOG,
+    chainkeys: str | None = None,
 ) -> Accepted:
     """The result as it is committed.
 
-    `slots` are the `outputs` of the lease: identifier, kind, multiple. `most_log`: bytes of a log.
+    `slots` are the `outputs` of the lease: identifier, kind, multiple; `chainkeys` are the plan's, if the
+    lease had them. `most_log`: bytes of a log.
 
     Raises:
         Unacceptable: something is missing, too much, or not where it has to be.
@@ -148,7 +160,22 @@ def accept(
     missing = [name for name, count in counts.items() if not count]
     if missing:
         raise Unacceptable(f"outputs are missing: {', '.join(sorted(missing))}")
+    if chainkeys is not None:
+        accepted.chainkeys = _chainkeys(folder, chainkeys)
     return accepted
+
+
+def _chainkeys(folder: Path, target: str) -> AcceptedChainkeys:
+    """The folder that the runner filled: regular files and nothing else."""
+    source = folder / "chainkeys"
+    try:
+        whole = stat.S_ISDIR(source.lstat().st_mode)
+        plain = all(stat.S_ISREG(file.lstat().st_mode) for file in source.iterdir())
+    except OSError:
+        raise Unacceptable("the chainkeys did not come back") from None
+    if not whole or not plain:
+        raise Unacceptable("the chainkeys are no folder of files")
+    return AcceptedChainkeys(source=str(source), target=target)
 
 
 def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedModel:

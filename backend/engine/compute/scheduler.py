@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
 import structlog
 
@@ -35,6 +36,12 @@ class Scheduler:
         self._preparation = preparation
         self._wake = wake
         self._swept = 0.0
+        self._id = uuid4()
+
+    def inherit(self) -> None:
+        """Tasks that a process which died was preparing are new again, before their lease ends."""
+        with self._database.transaction(durable=False) as session:
+            WorkQueue(session).inherit((Kind.TASK,), self._id)
 
     def turn(self) -> bool:
         """Prepare a batch; True while more may be waiting."""

@@ -55,6 +55,9 @@ class TaskContext:
     outputs: list[OutputSlot] = field(default_factory=list)
     function_metadata: dict[str, str] = field(default_factory=dict)
     plan_metadata: dict[str, str] = field(default_factory=dict)
+    plan_tag: str = ""
+    plan_name: str = ""
+    function_name: str = ""
     unresolved: list[str] = field(default_factory=list)
     """Identifiers of inputs whose asset is not in the rows."""
 
@@ -62,7 +65,8 @@ class TaskContext:
 _TASKS = text("""
     SELECT t.key, t.channel, t.compute_plan_key, t.rank, t.status, t.function_key,
            p.status AS plan_status, p.metadata AS plan_metadata, f.metadata AS function_metadata,
-           f.owner AS function_owner, f.image_checksum, (
+           p.tag AS plan_tag, p.name AS plan_name, f.name AS function_name, f.owner AS function_owner,
+           f.image_checksum, (
                SELECT json_agg(json_build_array(o.identifier, o.kind, o.multiple) ORDER BY o.identifier)
                FROM function_output o WHERE o.function_key = t.function_key) AS outputs
     FROM compute_task t
@@ -117,6 +121,9 @@ def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskCont
             outputs=[OutputSlot(*output) for output in row.outputs or ()],
             function_metadata=row.function_metadata or {},
             plan_metadata=row.plan_metadata or {},
+            plan_tag=row.plan_tag or "",
+            plan_name=row.plan_name or "",
+            function_name=row.function_name or "",
         )
         for row in connection.execute(_TASKS, {"keys": list(keys)})
     }

@@ -75,7 +75,7 @@ class Work(SQLModel, table=True):
     )
     attempts: int = 0  # leases that were handed out
     tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # vain preparations
-    waits_since: datetime | None = optional_moment()  # the first vain preparation
+    waits_since: datetime | None = optional_moment()  # when its inputs were first asked for
     last_error: str | None = Field(default=None, sa_type=Text)
     cause: str | None = Field(default=None, sa_type=Text)
     lock_token: str | None = Field(default=None, max_length=32)

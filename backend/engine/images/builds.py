@@ -77,6 +77,13 @@ class Builds:
         self._counters = counters
         self._holder = uuid4()
 
+    def inherit(self) -> None:
+        """Go on with what a builder that died had begun, without waiting for the end of its lease."""
+        with self._database.transaction(durable=False) as session:
+            works = WorkQueue(session).inherit((Kind.BUILD,), self._holder)
+        if works:
+            log.info("builds_inherited", functions=[str(key) for _, key in works])
+
     def turn(self) -> bool:
         """Build one function; False when none waits."""
         with self._database.transaction(durable=False) as session:

@@ -4,10 +4,12 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from backend.engine.compute.wanted import go_on, held
 from backend.engine.images.interpreters import NoInterpreter
 from backend.engine.images.manifest import BadImage, Manifest
 from backend.engine.images.store import ImageStore, UnknownImage
@@ -77,11 +79,11 @@ class ImageTransfer:
         Raises:
             ImageForGood: it will never come.
             PeerUnreachable, PeerRefused, OSError: not now.
-            TransferStopped: `stopped` said so in the middle of a transfer.
+            TransferStopped: `stopped` said so, in the middle of a transfer or of unpacking.
         """
         with self._guard:
             lock = self._locks.setdefault(digest, threading.Lock())
-        with lock:
+        with held(lock, stopped):
             environment = self.present(digest)
             if environment is None:
                 try:
@@ -103,7 +105,7 @@ class ImageTransfer:
             manifest = self._fetch_manifest(source, digest)
         for layer in self._store.missing_layers(manifest):
             self._fetch_layer(source, layer)
-        return self._store.materialize(manifest)
+        return self._store.materialize(manifest, partial(go_on, source.stopped))
 
     def _fetch_manifest(self, source: "_Source", digest: str) -> Manifest:
         path = self._fetch(source, "", digest)
@@ -118,7 +120,7 @@ class ImageTransfer:
             raise ImageForGood("a layer of our own image is missing in our image store")
         path = self._fetch(source, f"?layer={layer}", layer.removeprefix("sha256:"))
         try:
-            self._store.add_layer(path, layer)
+            self._store.add_layer(path, layer, checked=True)
         finally:
             path.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ import os
 import posixpath
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backend.engine.images.manifest import BadImage
@@ -60,7 +60,16 @@ class Unpacker:
     a link: a parent that is one is an error.
     """
 
-    def __init__(self, root: Path, *, read_only: bool, plain: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        read_only: bool,
+        plain: bool = False,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`pulse` is called between entries and pieces of files; what it raises ends the unpacking."""
+        self._pulse = pulse
         self._root = root
         self._read_only = read_only
         self._plain = plain
@@ -71,6 +80,7 @@ class Unpacker:
     def lay(self, layer: Path) -> None:
         """Raises BadImage as `entries` does."""
         for archive, entry in entries(layer):
+            self._pulse()
             folder, _, base = entry.name.rpartition("/")
             self._enter(folder)
             if self._plain and (entry.issym() or base.startswith(WHITEOUT)):
@@ -101,7 +111,9 @@ class Unpacker:
         with os.fdopen(
             os.open(path, flags, mode & ~0o222 if self._read_only else mode), "wb"
         ) as out:
-            shutil.copyfileobj(source, out, _CHUNK)
+            while piece := source.read(_CHUNK):
+                out.write(piece)
+                self._pulse()
 
     def _enter(self, folder: str) -> None:
         """Make sure that `folder` is a real folder, its parents too."""

@@ -108,7 +108,7 @@ class Exchange:
                 if stopped():
                     raise TransferStopped
                 self._receive(owner, channel, path, part, checksum, stopped)
-        return self._settle(part, target, checksum, salt)
+        return self._settle(part, target, checksum, salt, stopped)
 
     def _receive(
         self,
@@ -147,11 +147,15 @@ class Exchange:
             log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
             raise PeerUnreachable from None
 
-    def _settle(self, part: Path, target: Path, checksum: str, salt: bytes) -> int:
+    def _settle(
+        self, part: Path, target: Path, checksum: str, salt: bytes, stopped: Callable[[], bool]
+    ) -> int:
         digest = hashlib.sha256()
         with part.open("rb") as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
+                if stopped():
+                    raise TransferStopped
             size = file.tell()
             os.fsync(file.fileno())
         digest.update(salt)

@@ -17,13 +17,13 @@ from sqlalchemy import text
 from backend.engine.bridge.applier import Applier
 from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
+from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.chores import Chores
-from backend.engine.compute.demands import Site
 from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.loops import Keeper, Loop
-from backend.engine.compute.preparation import Limits, Preparation
+from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.scheduler import Scheduler
@@ -33,6 +33,7 @@ from backend.kit.database import Database
 from backend.monitoring.counters import Counters
 from backend.ports.exchange import Exchange, TransferStopped
 from backend.ports.ledger.client import ChannelLedger, Ledger
+from backend.ports.secrets import FolderSecrets
 from backend.ports.storage import FilesystemStorage
 from backend.settings import ChannelSettings, Settings
 from orchestrator.server import Server
@@ -167,17 +168,17 @@ class World:
         self.reporter = Reporter(settings, database, self.storage, ledger)
         self.counters = Counters(database)
         self.service = RunnerService(settings, database, ledger, self.reporter, self.counters)
+        self.secrets = FolderSecrets(self.folder / "secrets")
+        self.chainkeys = Chainkeys(settings.MEDIA_ROOT, self.secrets)
         self.preparation = Preparation(
+            settings,
             database,
-            ME,
-            Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT),
-            Site.of(settings),
             self.cache,
             self.images,  # type: ignore[arg-type]
+            self.chainkeys,
             self.connection.on,
             self.reporter,
             self.wakeups.wake,
-            settings.MEDIA_ROOT / "outbox",
             self.wakeups.signal("cancel"),
         )
         self.scheduler = Scheduler(
@@ -185,7 +186,13 @@ class World:
         )
         self.chores = Chores(database, ME, self.storage, self.cache, self.connection.on)
         self.janitor = Janitor(
-            settings, database, self.storage, self.cache, self.connection.on, self.wakeups.wake
+            settings,
+            database,
+            self.storage,
+            self.cache,
+            self.chainkeys,
+            self.connection.on,
+            self.wakeups.wake,
         )
 
     def _threads(self) -> None:
@@ -267,10 +274,10 @@ class World:
         self.mine.update_function(function_pb2.UpdateFunctionParam(key=key, name="f", image=image))
         self.mine.apply_function_action(key, function_pb2.FUNCTION_ACTION_READY)
 
-    def plan(self, metadata: Mapping[str, str] | None = None) -> str:
+    def plan(self, metadata: Mapping[str, str] | None = None, tag: str = "") -> str:
         key = str(uuid4())
         self.mine.register_plan(
-            computeplan_pb2.NewComputePlan(key=key, name="plan", metadata=metadata or {})
+            computeplan_pb2.NewComputePlan(key=key, name="plan", tag=tag, metadata=metadata or {})
         )
         return key
 
@@ -337,6 +344,10 @@ class World:
             path.write_bytes(content)
             checksum = hashlib.sha256(content + lease["task"].encode()).hexdigest()
             outputs.append({**slot, "path": str(path), "checksum": checksum, "size": len(content)})
+        if "chainkeys" in lease:
+            folder = self.settings.MEDIA_ROOT / "outbox" / lease["task"] / lease["lock_token"]
+            (folder / "chainkeys").mkdir(parents=True)
+            (folder / "chainkeys" / "chainkeys.json").write_text(f"after {lease['task']}")
         return Result.model_validate(
             {
                 "task": lease["task"],

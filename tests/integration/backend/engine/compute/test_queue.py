@@ -176,3 +176,39 @@ def test_work_given_back_waits_until_its_time(queue: Work) -> None:
     with queue.database.reading() as connection:
         row = connection.execute(text("SELECT cause, last_error, attempts FROM work")).one()
     assert tuple(row) == ("disk full", "no disk", 1)
+
+
+def test_what_a_dead_process_of_ring_1_had_begun_is_open_for_its_heir_at_once(queue: Work) -> None:
+    dead, heir = uuid4(), uuid4()
+    builds = [uuid4(), uuid4()]
+    (running,) = queue.ready(uuid4())
+    lease = queue.claim()
+    assert lease is not None
+    with queue.open() as opened:
+        opened.add([NewWork(Kind.BUILD, key, "mychannel") for key in builds])
+        ours, theirs = opened.claim((Kind.BUILD,), heir), opened.claim((Kind.BUILD,), dead)
+        assert ours is not None
+        assert theirs is not None
+    with queue.open() as opened:
+        assert opened.inherit((Kind.BUILD,), heir) == [(Kind.BUILD, theirs.key)]
+        assert opened.inherit((Kind.TASK,), heir) == [], "a runner's task is the runner's"
+        assert not opened.settle(theirs), "a builder that is not dead after all has lost it"
+        assert opened.extend(ours)
+        again = opened.claim((Kind.BUILD,), heir)
+    assert again is not None
+    assert (again.key, again.attempts) == (theirs.key, 2)
+    assert lease.key == running
+
+
+def test_a_task_that_a_dead_process_was_preparing_is_new_for_its_heir(queue: Work) -> None:
+    task = uuid4()
+    with queue.open() as opened:
+        opened.add([NewWork(Kind.TASK, task, "mychannel", uuid4())])
+    with queue.database.transaction() as session:
+        store = PreparingStore(session)
+        (work,) = store.new(10)
+        store.take(work)
+    with queue.open() as opened:
+        assert opened.inherit((Kind.TASK,), uuid4()) == [(Kind.TASK, task)]
+    with queue.database.transaction() as session:
+        assert [found.key for found in PreparingStore(session).new(10)] == [task]

@@ -45,3 +45,31 @@ def test_inputs_that_do_not_come_in_time_fail_the_task(world: World) -> None:
     assert world.status(task) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
     world.execute("UPDATE work SET waits_since = now() - interval '2 hours'")
     eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
+
+
+def test_a_transfer_that_takes_longer_than_the_limit_of_staging_is_ended(world: World) -> None:
+    from backend.engine.compute.preparation import Limits
+    from tests.integration.backend.engine.world import IMAGE
+
+    world.images.slow.add(IMAGE)
+    world.preparation._limits = Limits(stage_s=1)
+    task = world.task(world.plan(), world.function())
+    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
+    row = eventually(lambda: world.one("SELECT error_type FROM failure_report"), "the report")
+    assert row.error_type == "ERROR_TYPE_INTERNAL"
+
+
+def test_what_earlier_attempts_took_counts_for_the_limit_of_staging(world: World) -> None:
+    from backend.engine.compute.preparation import Limits
+    from tests.integration.backend.engine.world import IMAGE
+
+    world.images.slow.add(IMAGE)
+    world.preparation._limits = Limits(stage_s=3600)
+    task = world.task(world.plan(), world.function())
+    assert world.images.begun.wait(15)
+    since = eventually(lambda: world.one("SELECT waits_since FROM work WHERE kind = 'task'"), "it")
+    assert since[0] is not None, "the clock runs from the first attempt's beginning"
+    world.execute("UPDATE work SET waits_since = now() - interval '2 hours', leased_until = now()")
+    world.images.slow.clear()
+    world.images.refused[IMAGE] = OSError("no space left")
+    eventually(lambda: world.status(task) == "STATUS_FAILED", "given up at once")

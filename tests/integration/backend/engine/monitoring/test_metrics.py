@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.engine.compute.metrics import may_read
 from backend.kit.database import Database
 from backend.monitoring.counters import Counters
+from backend.monitoring.queries import count_queries
 from backend.monitoring.requests import CountedRequests
 from tests.integration.backend.engine.world import World, eventually
 
@@ -71,6 +74,67 @@ def test_the_counts_of_requests_reach_the_scrape(world: World, api: httpx.Client
     assert found['django_http_requests_total_by_method_total{method="other"}'] == 1
     assert found['django_http_responses_total_by_status_total{status="404"}'] == 2
     assert found["substra_http_response_seconds_total"] > 0
+
+
+def test_the_names_of_django_prometheus_are_there(world: World, api: httpx.Client) -> None:
+    for _ in range(3):
+        assert api.get("/info/").status_code == 200
+    assert api.get(f"/function/{uuid4()}/").status_code == 404
+    counted = Counters(world.database)
+    failing = CountedRequests(_breaking, lambda: counted)
+    with pytest.raises(LookupError):
+        asyncio.run(_request_through(failing, "GET"))
+    counted.flush(now=True)
+    names = set(re.findall(r"^# TYPE (\S+)", api.get("/metrics").text, re.MULTILINE))
+    assert {
+        "django_http_requests_before_middlewares_total",
+        "django_http_responses_before_middlewares_total",
+        "django_http_requests_latency_including_middlewares_seconds",
+        "django_http_requests_total_by_method_total",
+        "django_http_requests_total_by_transport_total",
+        "django_http_requests_body_total_bytes",
+        "django_http_responses_total_by_status_total",
+        "django_http_responses_total_by_status_view_method_total",
+        "django_http_responses_body_total_bytes",
+        "django_http_responses_streaming_total",
+        "django_http_exceptions_total_by_type_total",
+        "django_db_new_connections_total",
+        "django_db_execute_total",
+        "django_db_execute_many_total",
+        "django_db_errors_total",
+        "django_db_query_duration_seconds",
+        "django_migrations_applied_total",
+        "django_migrations_unapplied_total",
+    } <= names
+    found = scrape(api)
+    assert found['django_http_exceptions_total_by_type_total{type="LookupError"}'] == 1
+    latency = "django_http_requests_latency_including_middlewares_seconds"
+    assert found[f'{latency}_bucket{{le="+Inf"}}'] == found[f"{latency}_count"] >= 1
+    assert found['django_migrations_unapplied_total{connection="default"}'] == 0
+    assert found['django_migrations_applied_total{connection="default"}'] > 0
+
+
+def test_statements_connections_and_errors_are_counted(database: Database) -> None:
+    counters = Counters(database)
+    other = Database(database.url, size=1)
+    count_queries(other.engine, counters)
+    with other.reading() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    with pytest.raises(ProgrammingError), other.reading() as connection:
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+    other.dispose()
+    counters.flush(now=True)
+    with database.reading() as connection:
+        query = text("SELECT name, labels::json ->> 'type' AS type, value FROM metric_counter")
+        rows = {(row.name, row.type): row.value for row in connection.execute(query)}
+    assert rows["django_db_new_connections", None] == 1
+    assert rows["django_db_execute", None] >= 2
+    assert rows["django_db_errors", "UndefinedTable"] == 1
+    assert rows["django_db_query_duration_seconds_sum", None] > 0
+
+
+async def _breaking(scope: Scope, receive: Receive, send: Send) -> None:
+    raise LookupError
 
 
 def _answering(status: int) -> ASGIApp:

@@ -103,3 +103,18 @@ def test_runners_never_reserve_more_gpus_than_there_are() -> None:
     for (gpus, workers), share in shares.items():
         assert gpus_of_a_runner(gpus, workers) == share
         assert share * workers <= gpus
+
+
+def test_organizations_of_one_machine_promise_no_more_than_it_has() -> None:
+    alone = Site.of(Settings(WORKERS=2))
+    shared = Site.of(Settings(WORKERS=2, MACHINE_SHARED_BY=4))
+    assert 4 * shared.has.cpus == pytest.approx(alone.has.cpus)
+    assert 4 * shared.has.memory_bytes <= alone.has.memory_bytes
+    assert 2 * shared.default.cpus == pytest.approx(shared.has.cpus), "both runners have a task"
+    with pytest.raises(Impossible):
+        needs(shared, {"substra.cpus": str(alone.has.cpus)})
+
+
+def test_what_the_site_says_of_itself_is_not_divided() -> None:
+    site = Site.of(Settings(CPUS=6, MEMORY_BYTES=1 << 30, MACHINE_SHARED_BY=3))
+    assert (site.has.cpus, site.has.memory_bytes) == (6, 1 << 30)
