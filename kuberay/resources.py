@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from urllib.parse import quote
 
 from kuberay.errors import Conflict, Deadline, Gone, Invalid, NotFound, Unavailable
-from kuberay.shapes import KubeObject, Pod, RayCluster, RayJob, RayService
+from kuberay.shapes import KubeObject, Pod, RayCluster, RayJob, RayService, Secret
 from kuberay.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Connection
 
 T = TypeVar("T", bound=KubeObject)
@@ -33,6 +33,7 @@ class Kind(Generic[T]):
 RAY_CLUSTERS: Kind[RayCluster] = Kind("/apis/ray.io/v1", "rayclusters", "RayCluster")
 RAY_JOBS: Kind[RayJob] = Kind("/apis/ray.io/v1", "rayjobs", "RayJob")
 RAY_SERVICES: Kind[RayService] = Kind("/apis/ray.io/v1", "rayservices", "RayService")
+SECRETS: Kind[Secret] = Kind("/api/v1", "secrets", "Secret")
 PODS: Kind[Pod] = Kind("/api/v1", "pods", "Pod")
 
 
@@ -70,12 +71,15 @@ class Resource(Generic[T]):
         """A new object. Raises AlreadyExists for a name that is taken."""
         return cast("T", self._connection.request("POST", self._path, body=body))
 
-    def apply(self, body: T, *, manager: str, force: bool = False) -> T:
+    def apply(self, body: T, *, manager: str, force: bool = False, dry_run: bool = False) -> T:
         """Server-side apply: what `body` says becomes so, what it stops saying goes, the rest stays.
 
-        Raises Conflict where another manager owns a field, unless `force` takes it over.
+        `dry_run`: the server checks and completes the object, and stores nothing. Raises Conflict where
+        another manager owns a field, unless `force` takes it over.
         """
         query = {"fieldManager": manager}
+        if dry_run:
+            query["dryRun"] = "All"
         if force:
             query["force"] = "true"
         sent = {**body, "apiVersion": self._api_version, "kind": self._kind.name}

@@ -186,6 +186,14 @@ class RayService(KubeObject):
     status: NotRequired[RayServiceStatus]
 
 
+class Secret(KubeObject):
+    """`stringData` when writing, `data` (base64) when reading."""
+
+    data: NotRequired[dict[str, str]]
+    stringData: NotRequired[dict[str, str]]
+    type: NotRequired[str]
+
+
 class Pod(KubeObject):
     """Pods are read to say how a cluster does, never written."""
 

@@ -20,6 +20,7 @@ class Request:
     query: dict[str, str]
     content_type: str | None
     body: Any
+    authorization: str | None = None
 
 
 @dataclass
@@ -53,6 +54,7 @@ class ApiServer:
                     dict(parse_qsl(parts.query)),
                     self.headers.get("Content-Type"),
                     json.loads(data) if data else None,
+                    self.headers.get("Authorization"),
                 )
                 owner.requests.append(request)
                 self.give(owner.answer(request))
@@ -90,9 +92,13 @@ class ApiServer:
         self._server.server_close()
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
     def connection(self) -> Connection:
         configuration = client.Configuration()
-        configuration.host = f"http://127.0.0.1:{self._server.server_address[1]}"
+        configuration.host = self.url
         configuration.proxy = None
         return Connection(client.ApiClient(configuration), timeout_s=5)
 
