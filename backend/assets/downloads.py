@@ -6,6 +6,7 @@ isolated (410), key syntax (400), unknown (404), permission (403), no content (4
 
 import os
 import re
+import sys
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack
@@ -22,7 +23,8 @@ from starlette.types import Receive, Scope, Send
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from backend.access.caller import Caller
-from backend.assets.stored_answer import StoredAnswer
+from backend.assets.stored_answer import StoredAnswer, asked_range
+from backend.kit.answers import ASKED_AGAIN, has_tag
 from backend.kit.errors import Gone, PeerUnreachable, PermissionDenied
 from backend.node import Node
 from backend.ports.storage import StoredFileMissing
@@ -33,11 +35,13 @@ MARKDOWN = "text/markdown; charset=utf-8"
 CHUNK = 256 * 1024
 REOPENINGS = 4  # attempts to go on with a cut transfer, over about 3 s
 EXPOSED = {"Access-Control-Expose-Headers": "Content-Disposition"}
+GUARDED = {"X-Content-Type-Options": "nosniff", **ASKED_AGAIN}
 ASKED_ON = ("range", "if-range", "if-none-match")
 HANDED_ON = {
     *("content-type", "content-length", "content-disposition", "content-encoding"),
     *("content-range", "accept-ranges", "etag", "last-modified"),
 }
+HARMLESS = (BINARY, "text/plain", "text/markdown", "application/json", "application/zip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Download:
             **EXPOSED,
             "ETag": f'"{self.checksum}"',
             "Content-Disposition": _attachment(self.name),
-            "X-Content-Type-Options": "nosniff",
+            **GUARDED,
         }
 
 
@@ -112,7 +116,6 @@ def answer(request: Request, node: Node, caller: Caller, download: Download) -> 
                 **download.headers,
                 "ETag": f'W/"{download.checksum}"',
                 "Content-Encoding": "gzip",
-                "Vary": "Accept-Encoding",
             },
         )
     return FileAnswer(path, download)
@@ -129,20 +132,21 @@ class FileAnswer(FileResponse):
             media_type=download.media_type,
             headers=download.headers,
         )
-        self._etag = download.headers["ETag"]
+        self._download = download
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if Request(scope).headers.get("if-none-match") == self._etag:
-            await Response(None, 304, {"ETag": self._etag, **EXPOSED})(scope, receive, send)
+        if has_tag(Request(scope), self._download.headers["ETag"]):
+            await Response(None, 304, self._download.headers)(scope, receive, send)
             return
         try:
             self.stat_result = await anyio.to_thread.run_sync(os.stat, self.path)
         except FileNotFoundError:  # deleted since it was looked for
             raise Gone from None
         self.set_stat_headers(self.stat_result)
-        if scope.get("substra.head"):
-            scope = {**scope, "method": "HEAD"}
-        await super().__call__(scope, receive, send)
+        head = bool(scope.get("substra.head"))
+        if head or not _is_range(Request(scope), self.stat_result.st_size):
+            scope = {**scope, "headers": [h for h in scope["headers"] if h[0] != b"range"]}
+        await super().__call__({**scope, "method": "HEAD"} if head else scope, receive, send)
 
 
 class ProxiedAnswer(Response):
@@ -158,7 +162,10 @@ class ProxiedAnswer(Response):
         self._node = node
         self._channel = caller.channel
         self._download = download
+        self._request = request
         asked = {name: request.headers.get(name) for name in ASKED_ON}
+        if request.scope.get("substra.head") or not _is_range(request, sys.maxsize):
+            del asked["range"]
         self._asked = {name: value for name, value in asked.items() if value}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,8 +173,11 @@ class ProxiedAnswer(Response):
         async with exchange.stream(
             download.owner, self._channel, download.path, self._asked
         ) as upstream:
-            headers = {name: value for name, value in upstream.headers.items() if name in HANDED_ON}
-            headers, status = {**headers, **EXPOSED}, upstream.status_code
+            headers, status = _passed_on(upstream, download), upstream.status_code
+            if status == 200 and has_tag(self._request, headers["etag"]):
+                status = 304  # an owner who knows no tags
+            if status == 304:
+                headers.pop("content-length", None)
             if scope.get("substra.head") or status == 304:
                 await Response(None, status, headers)(scope, receive, send)
                 return
@@ -212,6 +222,22 @@ class ProxiedAnswer(Response):
                     exchange.stream(download.owner, self._channel, download.path, wanted)
                 )
         raise PeerUnreachable
+
+
+def _is_range(request: Request, size: int) -> bool:
+    """One range of bytes, be it beyond the end; anything else in the header is ignored (RFC 9110, 14.2)."""
+    return asked_range(request.headers.get("range", ""), size) is not None
+
+
+def _passed_on(upstream: httpx.Response, download: Download) -> dict[str, str]:
+    """The owner's headers that describe the bytes; it does not decide what a browser makes of them."""
+    headers = {name: value for name, value in upstream.headers.items() if name in HANDED_ON}
+    ours = {name.lower(): value for name, value in download.headers.items()}
+    if not headers.get("content-type", BINARY).startswith(HARMLESS):
+        headers["content-type"] = BINARY
+    if not headers.get("content-disposition", "").startswith("attachment"):
+        headers["content-disposition"] = ours["content-disposition"]
+    return {**ours, **headers} if upstream.status_code == 200 else {**headers, **EXPOSED, **GUARDED}
 
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/\d+")

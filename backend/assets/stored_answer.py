@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from backend.kit.answers import has_tag
 from backend.ports.storage import Storage, StoredFileMissing
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
@@ -22,8 +23,8 @@ def asked_range(header: str, size: int) -> tuple[int, int] | None:
         return None
     if not found[1]:
         return max(0, size - int(found[2])), size - 1
-    first, last = int(found[1]), int(found[2] or size)
-    if first > last:
+    first, last = int(found[1]), int(found[2] or size - 1)
+    if found[2] and first > last:
         return None
     return first, min(last, size - 1)
 
@@ -53,14 +54,14 @@ class StoredAnswer(Response):
             self._range = None
         else:
             self._range = asked_range(asked, self._size)
-        self._unchanged = request.headers.get("if-none-match") == headers["ETag"]
+        self._unchanged = has_tag(request, headers["ETag"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._answer(bool(scope.get("substra.head")))(scope, receive, send)
 
     def _answer(self, head: bool) -> Response:
         if self._unchanged:
-            return Response(None, 304, {"ETag": self._own["ETag"]})
+            return Response(None, 304, self._own)
         first, last, status, headers = 0, self._size - 1, 200, dict(self._own)
         if self._range is not None:
             first, last = self._range

@@ -29,6 +29,11 @@ class JsonAnswer(Response):
         return content if isinstance(content, bytes) else dumps(content)
 
 
+ASKED_AGAIN = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Accept-Encoding, Authorization, Cookie",
+}
+"""For what depends on who asks: no shared cache keeps it, and a browser's asks before it shows it again."""
 WORTH_PACKING = 1400  # bytes; less fits into one packet anyway
 _FAST, _GZIP = 1, 31  # zlib's level and window bits
 _CODING = re.compile(r"\s*(gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?$", re.IGNORECASE)
@@ -41,12 +46,8 @@ def polled(request: Request, content: Any) -> JsonAnswer:
     counts seconds (the duration of a running plan) changes it.
     """
     body = dumps(content)
-    headers = {
-        "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:32]}"',
-        "Cache-Control": "private, no-cache",
-        "Vary": "Accept-Encoding, Authorization, Cookie",
-    }
-    if _has(request.headers.get("if-none-match", ""), headers["ETag"]):
+    headers = {"ETag": f'W/"{hashlib.sha256(body).hexdigest()[:32]}"', **ASKED_AGAIN}
+    if has_tag(request, headers["ETag"]):
         return JsonAnswer(b"", status_code=304, headers=headers)
     if len(body) >= WORTH_PACKING and _takes_gzip(request.headers.get("accept-encoding", "")):
         packer = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP)
@@ -55,10 +56,10 @@ def polled(request: Request, content: Any) -> JsonAnswer:
     return JsonAnswer(body, headers=headers)
 
 
-def _has(condition: str, tag: str) -> bool:
-    """`If-None-Match` compares weakly (RFC 9110, 13.1.2)."""
+def has_tag(request: Request, tag: str) -> bool:
+    """Whether `If-None-Match` names it: it compares weakly (RFC 9110, 13.1.2)."""
     opaque = tag.removeprefix("W/")
-    given = (entry.strip() for entry in condition.split(","))
+    given = (entry.strip() for entry in request.headers.get("if-none-match", "").split(","))
     return any(entry == "*" or entry.removeprefix("W/") == opaque for entry in given)
 
 

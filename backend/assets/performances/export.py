@@ -5,6 +5,7 @@ does not grow with the table, and what fails on the way fails with a status.
 """
 
 import csv
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 from io import TextIOWrapper
@@ -12,11 +13,15 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 import orjson
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import Row
 
 from backend.access.caller import Caller
+from backend.assets.downloads import EXPOSED, GUARDED
 from backend.assets.performances import store
+from backend.assets.stored_answer import asked_range
+from backend.kit.answers import has_tag
 from backend.kit.errors import Invalid
 from backend.kit.parameters import Parameters, listed
 from backend.node import Node
@@ -31,7 +36,9 @@ IN_MEMORY = 1024 * 1024  # bytes; larger exports go to the disk
 CHUNK = 256 * 1024
 HEADERS = {
     "Content-Disposition": 'attachment; filename="compute_plans.csv"',
-    "Access-Control-Expose-Headers": "Content-Disposition",
+    "Accept-Ranges": "bytes",
+    **EXPOSED,
+    **GUARDED,
 }
 
 
@@ -40,8 +47,8 @@ class PerformanceExport:
         self._node = node
         self._channel = caller.channel
 
-    def answer(self, parameters: Parameters) -> Response:
-        """Every performance that the filters leave, ordered as the list is.
+    def answer(self, request: Request, parameters: Parameters) -> Response:
+        """Every performance that the filters leave, ordered as the list is; 304 while they are the same ones.
 
         Raises:
             Invalid: a malformed filter, or too many metadata columns (400).
@@ -53,10 +60,10 @@ class PerformanceExport:
         file = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
         try:
             self._write(file, columns, parameters)
+            return _sent(file, request)
         except BaseException:
             file.close()
             raise
-        return StreamingResponse(_chunks(file), media_type="text/csv", headers=HEADERS)
 
     def _write(
         self, file: SpooledTemporaryFile[bytes], columns: list[str], parameters: Parameters
@@ -68,7 +75,6 @@ class PerformanceExport:
             for row in store.every(session, self._channel, parameters):
                 lines.writerow(_cells(row, columns))
         text.detach()
-        file.seek(0)
 
 
 def _cells(row: Row[Any], columns: list[str]) -> list[Any]:
@@ -87,7 +93,46 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _chunks(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
+def _sent(file: SpooledTemporaryFile[bytes], request: Request) -> Response:
+    """The file, or the range of it that is asked for; its tag is a digest of its bytes."""
+    size = file.tell()
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    headers = {**HEADERS, "ETag": f'"{digest.hexdigest()}"'}
+    if has_tag(request, headers["ETag"]):
+        file.close()
+        return Response(None, 304, headers)
+    span = asked_range(request.headers.get("range", ""), size)
+    if request.headers.get("if-range") not in (None, headers["ETag"]) or request.scope.get(
+        "substra.head"
+    ):
+        span = None
+    if span is None:
+        return _part(file, 0, size, 200, headers)
+    first, last = span
+    if first > last:
+        file.close()
+        return Response(None, 416, {"Content-Range": f"bytes */{size}"})
+    headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    return _part(file, first, last - first + 1, 206, headers)
+
+
+def _part(
+    file: SpooledTemporaryFile[bytes], first: int, length: int, status: int, headers: dict[str, str]
+) -> Response:
+    return StreamingResponse(
+        _chunks(file, first, length),
+        status,
+        {**headers, "Content-Length": str(length)},
+        media_type="text/csv",
+    )
+
+
+def _chunks(file: SpooledTemporaryFile[bytes], first: int, length: int) -> Iterator[bytes]:
     with file:
-        while chunk := file.read(CHUNK):
+        file.seek(first)
+        while length and (chunk := file.read(min(CHUNK, length))):
+            length -= len(chunk)
             yield chunk

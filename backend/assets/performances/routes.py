@@ -47,4 +47,4 @@ def list_performances(request: Request, service: Performances) -> JsonAnswer:
 @router.get("/performance/export/")
 def export_performances(request: Request, export: Export) -> Response:
     """The performances of the caller's channel as CSV, with a column for each of `metadata_columns`."""
-    return export.answer(query_parameters(request))
+    return export.answer(request, query_parameters(request))

@@ -22,7 +22,6 @@ from protos.orchestrator import common_pb2, event_pb2
 from tests.integration.backend.network_of_two.assets import (
     FUNCTION,
     PRIVATE,
-    post_data_manager,
     post_function,
 )
 from tests.integration.backend.network_of_two.conftest import Network, Organization, eventually
@@ -235,26 +234,6 @@ def test_user_does_not_notice_that_a_transfer_was_cut(
         part = network.two.get(path, headers={"Range": "bytes=1000-2000000"})
         assert (part.status_code, part.content) == (206, NOISE[1000:2000001])
         assert len(passed) == 3
-
-
-def test_every_download_has_an_etag_and_ranges(network: Network, function: str) -> None:
-    manager = str(post_data_manager(network.one).json()["key"])
-    eventually(lambda: network.two.get(f"/data_manager/{manager}/").status_code == 200)
-    for path in (
-        f"/function/{function}/file/",
-        f"/function/{function}/description/",
-        f"/data_manager/{manager}/opener/",
-        f"/data_manager/{manager}/description/",
-    ):
-        for organization in (network.one, network.two):
-            whole = organization.get(path)
-            etag = f'"{hashlib.sha256(whole.content).hexdigest()}"'
-            assert whole.headers["ETag"] == etag, path
-            assert whole.headers["Accept-Ranges"] == "bytes", path
-            part = organization.get(path, headers={"Range": "bytes=2-4", "If-Range": etag})
-            assert (part.status_code, part.content) == (206, whole.content[2:5]), path
-            known = organization.get(path, headers={"If-None-Match": etag})
-            assert (known.status_code, known.content) == (304, b""), path
 
 
 def test_unreachable_owner_is_504_for_users_and_can_be_asked_again(
