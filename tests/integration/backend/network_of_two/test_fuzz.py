@@ -4,6 +4,7 @@ SUBSTRA_RAY_FUZZ_MINUTES makes it go on so long with other requests; `make fuzz`
 """
 
 import os
+import sys
 import time
 
 import pytest
@@ -38,9 +39,13 @@ def fuzzer(organization: Organization) -> Fuzzer:
     return Fuzzer(document, organization.url, known, token)
 
 
-def test_no_request_of_a_user_gets_a_500_or_an_undeclared_answer(fuzzer: Fuzzer) -> None:
+def test_no_request_of_a_user_gets_a_500_or_an_undeclared_answer(
+    fuzzer: Fuzzer, capsys: pytest.CaptureFixture[str]
+) -> None:
     if MINUTES:
         fuzzer.until(time.monotonic() + MINUTES * 60)
+        with capsys.disabled():
+            sys.stdout.write(f"\n{fuzzer.requests} requests, by status: {fuzzer.statuses}\n")
     else:
         fuzzer.once(examples=8)
     assert not fuzzer.problems, fuzzer.report()
