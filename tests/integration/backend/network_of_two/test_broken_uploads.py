@@ -1,7 +1,11 @@
 """A broken or refused upload leaves no file and no row, whoever broke it and when."""
 
 import errno
+import gzip
+import io
+import os
 import socket
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -196,4 +200,59 @@ def test_full_disk_between_two_files(
     assert answer.status_code == 507
     assert answer.json() == {"detail": "No space left to store this file"}
     assert len(full.placed) == 1
+    assert held(network.one) == before
+
+
+def _bomb() -> bytes:
+    """A few kilobytes whose first header claims a gigabyte."""
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, GIB
+    return gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(16 * 1024**2))
+
+
+def _link() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return buffer.getvalue()
+
+
+def _twice() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for content in (b"1", b"22"):
+            info = tarfile.TarInfo("Dockerfile")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+HOSTILE = {
+    "bomb": _bomb(),
+    "link": _link(),
+    "a name twice": _twice(),
+    "names that differ by case": zipped({"Dockerfile": b"1", "DOCKERFILE": b"2"}),
+    "a file below a file": zipped({"a": b"1", "a/b": b"2", "Dockerfile": b"3"}),
+    "a way out": zipped({"../Dockerfile": b"1", "Dockerfile": b"2"}),
+    "cut": zipped({"Dockerfile": os.urandom(5_000), "a": b"1"})[:4_000],
+    "no archive": b"#!/bin/sh",
+    "nothing in it": zipped({}),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("room", ["function", "sample", "second sample"])
+def test_hostile_archive(network: Network, manager: str, room: str, kind: str) -> None:
+    before = held(network.one)
+    match room:
+        case "function":
+            answer = post_function(network.one, archive=HOSTILE[kind])
+        case "sample":
+            answer = post_samples(network.one, [manager], HOSTILE[kind])
+        case _:
+            answer = post_samples(network.one, [manager], SAMPLE, HOSTILE[kind])
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["detail"]
     assert held(network.one) == before
