@@ -21,6 +21,7 @@ class PodApi:
         self.cut: set[str] = set()  # downloads that break off after half of the file, once
         self.canceled: list[str] = []
         self.plans: dict[str, str] = {}  # session -> plan
+        self.tokens: dict[str, str] = {}  # of sessions that the key is not for
         self.sessions: set[str] = set()  # that have asked for something
         self._leases: dict[str, list[dict[str, Any]]] = {}
         self._wake = threading.Condition()
@@ -33,7 +34,8 @@ class PodApi:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 session = body["session"]
-                known = self.headers["Authorization"] == f"Bearer {token(api.key, session)}"
+                secret = api.tokens.get(session) or token(api.key, session)
+                known = self.headers["Authorization"] == f"Bearer {secret}"
                 if not known or session not in api.plans:
                     return self.answer(401)
                 if self.path.endswith("/heartbeat/"):
