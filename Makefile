@@ -75,6 +75,10 @@ test-integration: $(INSTALLED)  ## Only those with a real PostgreSQL and a real 
 test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
 	@$(RUN) -m pytest tests/e2e
 
+.PHONY: cluster-test
+cluster-test: $(INSTALLED)  ## In the Kubernetes of KUBECONFIG, with KubeRay and a registry; prints the times of steps
+	@$(RUN) -m pytest -s tests/cluster
+
 .PHONY: browser-test
 browser-test: $(INSTALLED)  ## A real Chromium logs in and reads; needs one on this machine
 	@$(RUN) -m pytest tests/e2e/front_end/browser.py
@@ -88,6 +92,10 @@ chaos: $(INSTALLED)  ## Processes die at every durable step, then half an hour o
 	@$(RUN) -m tests.chaos
 	@$(MAKE) --no-print-directory fuzz
 
+.PHONY: chaos-short
+chaos-short: $(INSTALLED)  ## Only the deaths, within ten minutes: crash points and their outcomes
+	@$(RUN) -m tests.chaos
+
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/
 	@$(RUN) -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term --cov-report=html tests/integration tests/unit
@@ -95,6 +103,10 @@ coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, 
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes bench/results/
 	@$(RUN) -m bench
+
+.PHONY: bench-long
+bench-long: $(INSTALLED)  ## The same for a plan of 10,000 tasks: the last thousand beside the first
+	@$(RUN) -m bench.long_plan
 
 # ---- quality
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from bench import ledger, plans, reads
+from bench import canceling, heavy_imports, large_sample, ledger, plans, reads
 from bench.embedded import Embedded, embedded
 from bench.profile import profile
 from bench.table import Figure, profile_table, table
@@ -94,6 +94,10 @@ def main() -> int:
     console.print("Measuring the embedded network …")
     with embedded() as network:
         figures, steps = ours(network, yardstick)
+        console.print("Measuring heavy imports, a large sample, cancel …")
+        figures += heavy_imports.figures(network)
+        figures += large_sample.figures(network)
+        figures += canceling.figures(network)
         console.print("Measuring reads …")
         measured = reads.measure(network, yardstick["chain"])
         figures += reads.figures(measured, network.replica_mb())

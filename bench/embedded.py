@@ -16,6 +16,7 @@ import substra
 
 from network.demo.experiment import BuildsFirst
 from network.ports import free_port
+from tests.chaos.caller import Caller
 
 ORGANIZATIONS = 2
 
@@ -45,12 +46,18 @@ class Embedded:
             for organization in self.organizations
         ]
 
-    def status(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(_command(self.state, "status", "--json"))
-        return content
+    def callers(self) -> list[Caller]:
+        """A plain HTTP client of each organization's user, logged in."""
+        found = [
+            Caller(row["url"], row["username"], row["password"], row["msp_id"])
+            for row in self.organizations
+        ]
+        for caller in found:
+            caller.log_in()
+        return found
 
-    def memory_mb(self) -> float:
-        """Proportional set size of every process of the network, zygotes left out (rule 45)."""
+    def processes(self) -> list[int]:
+        """Every process of the network, zygotes left out (rule 45)."""
         rows = self.status()["processes"]
         warm = {row["pid"] for row in rows if row["role"] == "zygote"}
         pids = {row["pid"] for row in rows if row["pid"]}
@@ -58,7 +65,15 @@ class Embedded:
             if row["role"] == "supervisor":
                 below = psutil.Process(row["pid"]).children(recursive=True)
                 pids |= {process.pid for process in below}
-        return sum(_pss_kb(pid) for pid in pids - warm) / 1000
+        return sorted(pids - warm)
+
+    def status(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(_command(self.state, "status", "--json"))
+        return content
+
+    def memory_mb(self) -> float:
+        """Proportional set size of every process of the network, zygotes left out (rule 45)."""
+        return sum(map(_pss_kb, self.processes())) / 1000
 
     def replica_mb(self) -> float:
         """Proportional set size of the largest process that answers requests: Serve replica or uvicorn."""

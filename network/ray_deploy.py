@@ -18,6 +18,7 @@ from network.layout import Layout
 from network.private_files import write_private
 from network.ray_head import NAMESPACE
 from network.ray_start import stay_on_loopback
+from network.settings_files import msp_id
 from network.state import State
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,9 @@ def deploy(layout: Layout, state: State) -> None:
     """
     import ray
 
-    ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    metadata = {"part": "ray-deploy", "network": layout.identity, **_members(state)}
+    job = ray.job_config.JobConfig(metadata=metadata)
+    ray.init(namespace=NAMESPACE, job_config=job, log_to_driver=False, configure_logging=False)
     context = ray.get_runtime_context()
     deployment = Deployment(layout, f"{context.gcs_address} {ray.nodes()[0]['NodeID']}")
     _start_serve(layout, state, deployment)  # first: what a user waits for
@@ -71,6 +74,11 @@ def deploy(layout: Layout, state: State) -> None:
     for name, health in zip(state.names, ray.get(started, timeout=START_TIMEOUT_S), strict=True):
         log.info("control_started", organization=name, loops=sorted(health))
     log.info("deployed", organizations=state.names)
+
+
+def _members(state: State) -> dict[str, str]:
+    """Organizations and their ids, as a job's metadata: texts only."""
+    return {name: msp_id(name) for name in state.names}
 
 
 def _start_serve(layout: Layout, state: State, deployment: Deployment) -> None:

@@ -27,7 +27,8 @@ def environment(layout: Layout, state: State) -> dict[str, str]:
         "RAY_worker_niceness": "0",
         "RAY_enable_metrics_collection": "0",
         "RAY_event_stats": "0",
-        "RAY_task_events_max_num_task_in_gcs": "5000",
+        "RAY_task_events_max_num_task_in_gcs": "5000",  # 3.5 MB for each thousand
+        "RAY_maximum_gcs_destroyed_actor_cached_count": "200",  # restarted runners; 100,000 by default
         "RAY_enable_autoscaler_v2": "0",
         "RAY_ADDRESS": f"127.0.0.1:{ports['ray-gcs']}",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

@@ -4,8 +4,11 @@ It holds no task in memory that the API cannot hand out again: killed at any lin
 with it, the lease expires, and the task is leased anew.
 """
 
+import contextlib
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,20 @@ from ray_jobs.shares import Shares
 from ray_jobs.zygotes import Zygotes
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
+SHOWN_AFTER_S = 0.1
+"""A task that runs longer is shown to whoever looks at the host; it would cost a short one too much."""
+Show = Callable[[Lease], AbstractContextManager[None]]
 log = logging.getLogger(__name__)
 
 
 class Runner:
     """`run` until `stop`, which may come from any thread or signal handler."""
 
-    def __init__(self, session_path: str | Path) -> None:
+    def __init__(
+        self, session_path: str | Path, show: Show = lambda lease: contextlib.nullcontext()
+    ) -> None:
+        """`show` gives a context in which the host displays the task as running."""
+        self._show = show
         self._session = Session.read(Path(session_path))
         session = self._session
         self._scratch = Scratch(session.run_folder, session.media, session.session)
@@ -124,7 +134,14 @@ class Runner:
             done.set()
 
     def _beat(self, performance: Performance, done: threading.Event) -> None:
-        """Extend the lease while the task runs. An outage changes nothing: expiry only permits (rule 9)."""
+        """Show the task and extend its lease while it runs."""
+        if done.wait(SHOWN_AFTER_S):
+            return
+        with self._show(performance.lease):
+            self._extend(performance, done)
+
+    def _extend(self, performance: Performance, done: threading.Event) -> None:
+        """An outage changes nothing: expiry only permits (rule 9)."""
         lease = {"task": performance.lease.task, "lock_token": performance.lease.lock_token}
         client: Client | None = None
         while not done.wait(self._session.heartbeat_s):

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 from backend.monitoring.counters import Counters
 
-LABELS = {"alias": "default", "vendor": "postgresql"}
+ALIAS, VENDOR = "default", "postgresql"
 CONNECTIONS = "django_db_new_connections"
 EXECUTED = "django_db_execute"
 EXECUTED_MANY = "django_db_execute_many"
@@ -21,23 +21,24 @@ def count_queries(engine: Engine, counters: Counters) -> None:
     """Count what goes through this engine from now on."""
 
     def connected(connection: Any, record: Any) -> None:
-        counters.add(CONNECTIONS, **LABELS)
+        counters.add(CONNECTIONS, alias=ALIAS, vendor=VENDOR)
 
     def begins(
         connection: Connection, cursor: Any, statement: str, given: Any, context: Any, many: bool
     ) -> None:
         connection.info[_BEGAN] = time.perf_counter()
-        counters.add(EXECUTED_MANY if many else EXECUTED, **LABELS)
+        counters.add(EXECUTED_MANY if many else EXECUTED, alias=ALIAS, vendor=VENDOR)
 
     def ends(
         connection: Connection, cursor: Any, statement: str, given: Any, context: Any, many: bool
     ) -> None:
         began = connection.info.pop(_BEGAN, None)
         if began is not None:
-            counters.observe(SECONDS, time.perf_counter() - began, **LABELS)
+            counters.observe(SECONDS, time.perf_counter() - began, alias=ALIAS, vendor=VENDOR)
 
     def failed(context: ExceptionContext) -> None:
-        counters.add(ERRORS, type=type(context.original_exception).__name__, **LABELS)
+        kind = type(context.original_exception).__name__
+        counters.add(ERRORS, alias=ALIAS, vendor=VENDOR, type=kind)
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "before_cursor_execute", begins)

@@ -6,7 +6,7 @@ import sys
 import tarfile
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import httpx
@@ -99,11 +99,17 @@ class Caller:
         return str(self.get(f"/{kind}/{key}/").get("status", "unseen"))
 
     # ------------------------------------------------------------------ registrations
-    def function(self, body: str = "", run: str = "", data: bool = False) -> str:
+    def function(
+        self, body: str = "", run: str = "", data: bool = False, score: bool = True
+    ) -> str:
         """A new function; `body` runs before it writes, `run` is one more line of the Dockerfile.
 
-        `data`: it wants an opener and samples, else any number of models.
+        `data`: it wants an opener and samples, else any number of models. `score`: beside its model it puts
+        out a performance.
         """
+        outputs = {"sum": {"kind": "ASSET_MODEL", "multiple": False}}
+        if score:
+            outputs["score"] = {"kind": "ASSET_PERFORMANCE", "multiple": False}
         files = {
             "Dockerfile": DOCKERFILE.replace("RUN_LINE", run),
             "function.py": FUNCTION.replace("BODY", f"# {uuid4()}\n{body}"),
@@ -113,10 +119,7 @@ class Caller:
             "permissions": PUBLIC,
             "metadata": {},
             "inputs": DATA if data else MODELS,
-            "outputs": {
-                "sum": {"kind": "ASSET_MODEL", "multiple": False},
-                "score": {"kind": "ASSET_PERFORMANCE", "multiple": False},
-            },
+            "outputs": outputs,
         }
         sent = {"file": ("function.tar.gz", archive(files)), "description": ("d.md", b"# add")}
         answer = self.ask("POST", "/function/", data={"json": json.dumps(content)}, files=sent)
@@ -125,22 +128,30 @@ class Caller:
 
     def data(self, number: int) -> tuple[str, str]:
         """A data manager and a sample of one number."""
+        manager = self.data_manager()
+        sample = archive({"number.json": str(number), "unique": str(uuid4())})
+        return manager, self.sample(manager, sample)
+
+    def data_manager(self) -> str:
         content: dict[str, Any] = {"name": "numbers", "permissions": PUBLIC, "metadata": {}}
         content["logs_permission"] = PUBLIC
         sent = {"data_opener": ("opener.py", b"# opener"), "description": ("d.md", b"# data")}
         answer = self.ask("POST", "/data_manager/", data={"json": json.dumps(content)}, files=sent)
         assert answer.status_code == 201, answer.text
-        manager = str(answer.json()["key"])
-        sample = archive({"number.json": str(number), "unique": str(uuid4())})
+        return str(answer.json()["key"])
+
+    def sample(self, manager: str, content: bytes | IO[bytes], **options: Any) -> str:
+        """Register an archive as a sample; a file is sent as it is read."""
         answer = self.ask(
             "POST",
             "/data_sample/",
             data={"json": json.dumps({"data_manager_keys": [manager]})},
-            files={"file": ("sample.tar.gz", sample)},
+            files={"file": ("sample.tar.gz", content)},
+            **options,
         )
         assert answer.status_code in (200, 201), answer.text
         body = answer.json()
-        return manager, str((body[0] if isinstance(body, list) else body)["key"])
+        return str((body[0] if isinstance(body, list) else body)["key"])
 
     def plan(self) -> str:
         key = str(uuid4())
@@ -158,8 +169,12 @@ def task(
     parents: tuple[str, ...] = (),
     data: tuple[str, str] | None = None,
     transient: bool = False,
+    score: bool = True,
 ) -> dict[str, Any]:
     """One task as the wire has it."""
+    outputs = {"sum": {"permissions": PUBLIC, "is_transient": transient}}
+    if score:
+        outputs["score"] = {"permissions": PUBLIC, "is_transient": False}
     inputs: list[dict[str, str]] = []
     if data is not None:
         inputs.append({"identifier": "opener", "asset_key": data[0]})
@@ -173,10 +188,7 @@ def task(
         "compute_plan_key": plan,
         "worker": worker,
         "inputs": inputs,
-        "outputs": {
-            "sum": {"permissions": PUBLIC, "is_transient": transient},
-            "score": {"permissions": PUBLIC, "is_transient": False},
-        },
+        "outputs": outputs,
     }
 
 

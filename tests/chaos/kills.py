@@ -90,7 +90,7 @@ def _rows(layout: Layout) -> list[ProcessRow]:
 
 
 def _strike(layout: Layout, role: str, chance: random.Random) -> bool:
-    pids = _functions(layout) if role == "function" else _pids(layout, role)
+    pids = functions(layout) if role == "function" else _pids(layout, role)
     if not pids:
         return False
     try:
@@ -104,7 +104,7 @@ def _pids(layout: Layout, role: str) -> list[int]:
     return [row.pid for row in _rows(layout) if row.role == role and row.pid]
 
 
-def _functions(layout: Layout) -> list[int]:
+def functions(layout: Layout) -> list[int]:
     """Processes whose working folder is a task's root."""
     found = []
     for process in psutil.process_iter():

@@ -136,9 +136,11 @@ def finish(story: Story, callers: list[Caller]) -> None:
     story.check()
 
 
-def wait(condition: Callable[[], Any], what: str, timeout_s: float = END_S) -> None:
+def wait(
+    condition: Callable[[], Any], what: str, timeout_s: float = END_S, look_s: float = LOOK_S
+) -> None:
     """Raises AssertionError when it does not come true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s:.0f} s"
-        time.sleep(LOOK_S)
+        time.sleep(look_s)

@@ -18,10 +18,15 @@ class ControlActor:
 
     def __init__(self, settings_path: str) -> None:
         settings = Settings.read(Path(settings_path))
+        self._shown = f"{name(settings.NAME)} · {settings.MSP_ID}"
         configure(settings.LOG_LEVEL, organization=settings.NAME, process="control")
         host = RayHost(NAMESPACE, gpus_of_a_runner(settings.GPUS, settings.WORKERS))
         self._plane = ControlPlane(Path(settings_path), host)
         self._plane.start()
+
+    def __repr__(self) -> str:
+        """What Ray's dashboard shows beside the class."""
+        return self._shown
 
     def health(self) -> dict[str, bool]:
         """Each loop and whether it lives."""

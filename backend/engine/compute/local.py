@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import psutil
@@ -26,6 +26,9 @@ from backend.engine.compute.runner_options import runner_options
 from backend.engine.compute.sessions import SessionStore
 from backend.kit.database import Database
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from ray_jobs.lease import Lease
 
 log = structlog.get_logger()
 SHORT_LIFE_S = 5.0
@@ -248,19 +251,55 @@ class PlainHost:
 
 
 class RunnerActor:
-    """The body of a runner's Ray actor: the runner in a thread, and a call that returns when it ends."""
+    """The body of a runner's Ray actor: the runner in a thread, and a call that returns when it ends.
+
+    A task that takes a moment is a call of the actor to itself, named for people, so that Ray's dashboard
+    shows what runs where, and when it ended.
+    """
 
     def __init__(self, session_file: str) -> None:
+        import ray
+
         from ray_jobs.runner import Runner
 
-        self._runner = Runner(session_file)
+        self._name = Path(session_file).stem
+        self._myself: Any = ray.get_runtime_context().current_actor
+        self._shown: dict[str, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner = Runner(session_file, self._show)
         self._thread = threading.Thread(target=self._runner.run, name="runner", daemon=True)
         self._thread.start()
+
+    def __repr__(self) -> str:
+        """What Ray shows as the actor's name."""
+        return self._name
 
     async def watch(self) -> None:
         """Pending while the runner lives."""
         while self._thread.is_alive():  # noqa: ASYNC110  a thread has no event to wait for
             await asyncio.sleep(0.5)
+
+    async def task(self, key: str) -> None:
+        """Pending while the runner performs this task."""
+        self._loop = asyncio.get_running_loop()
+        over = self._shown.get(key)
+        if over is not None:
+            await over.wait()
+
+    @contextlib.contextmanager
+    def _show(self, lease: "Lease") -> Iterator[None]:
+        """In the runner's thread: name a call for the task, and let it return when the block ends."""
+        over = self._shown[lease.task] = asyncio.Event()
+        try:
+            self._myself.task.options(name=lease.title or lease.task).remote(lease.task)
+        except Exception as error:  # it is for the eyes only
+            log.info("task_not_shown", task=lease.task, error=repr(error))
+        try:
+            yield
+        finally:
+            del self._shown[lease.task]
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(over.set)
 
     async def stop(self) -> None:
         """End the running function and the runner; returns when it has ended."""

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tenacity.stop import stop_base
 
 from backend.kit.errors import PeerUnreachable
 from backend.ports.exchange.errors import PeerRefused, TransferStopped, WrongChecksum
+from backend.ports.exchange.ranges import PARALLEL_FROM, Ranges, discard, received
 from backend.settings import PeerSettings, Settings
 
 log = structlog.get_logger(__name__)
@@ -88,8 +89,9 @@ class Exchange:
     ) -> int:
         """Bring a file to `target` (whose folder exists) and verify it; returns its size in bytes.
 
-        What was received before a cut is kept beside the target and continued by the next call. `checksum` is
-        the SHA-256 in hex of the bytes followed by `salt` (a model's task key, rest-api.md 18).
+        What was received before a cut is kept beside the target and continued by the next call. A large file
+        comes in several ranges at once. `checksum` is the SHA-256 in hex of the bytes followed by `salt` (a
+        model's task key, rest-api.md 18).
 
         Raises:
             PeerRefused: 401, 403, 404 or 410 of the owner; `final` tells whether to give up (rule 44).
@@ -119,9 +121,13 @@ class Exchange:
         checksum: str,
         stopped: Callable[[], bool],
     ) -> None:
-        """One request that appends to `part`, or starts it anew when the owner knows no ranges."""
+        """What is missing, appended to `part`, or all of it when the owner knows no ranges."""
+        ranges = Ranges.open(part)
+        if ranges is not None:
+            self._receive_ranges(owner, channel, path, ranges, checksum, stopped)
+            return
         url, headers, auth = self._request(owner, channel, path)
-        have = _size(part)
+        have = received(part)
         if have:
             headers["Range"] = f"bytes={have}-"
             headers["If-Range"] = f'"{checksum}"'
@@ -138,6 +144,12 @@ class Exchange:
                 resumed = response.status_code == 206 and _starts_at(response) == have
                 if response.status_code == 206 and not resumed:
                     raise PeerUnreachable("The owner answered with another range than asked for")
+                total = _divisible(response, have if resumed else 0)
+                if total:
+                    ranges = Ranges.begin(part, have if resumed else 0, total)
+                    response.close()
+                    self._receive_ranges(owner, channel, path, ranges, checksum, stopped)
+                    return
                 with part.open("ab" if resumed else "wb") as file:
                     for chunk in response.iter_raw():  # as it comes: a cut loses nothing received
                         file.write(chunk)
@@ -146,6 +158,38 @@ class Exchange:
         except httpx.HTTPError as error:
             log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
             raise PeerUnreachable from None
+
+    def _receive_ranges(
+        self,
+        owner: str,
+        channel: str,
+        path: str,
+        ranges: Ranges,
+        checksum: str,
+        stopped: Callable[[], bool],
+    ) -> None:
+        url, common, auth = self._request(owner, channel, path)
+
+        def read(start: int, end: int) -> Iterator[bytes]:
+            asked = {"Range": f"bytes={start}-{end - 1}", "If-Range": f'"{checksum}"'}
+            with client.stream("GET", url, headers={**common, **asked}, auth=auth) as response:
+                if response.is_error:
+                    response.read()
+                _accepted(response)
+                if response.status_code != 206 or _starts_at(response) != start:
+                    raise PeerUnreachable("The owner answered with another range than asked for")
+                for chunk in response.iter_raw():
+                    if stopped():
+                        raise TransferStopped
+                    yield chunk
+
+        try:
+            with httpx.Client(**self._options(url), timeout=self._timeout) as client:
+                ranges.fill(read)
+        except httpx.HTTPError as error:
+            log.warning("peer_unreachable", owner=owner, path=path, error=repr(error))
+            raise PeerUnreachable from None
+        ranges.forget()
 
     def _settle(
         self, part: Path, target: Path, checksum: str, salt: bytes, stopped: Callable[[], bool]
@@ -160,7 +204,7 @@ class Exchange:
             os.fsync(file.fileno())
         digest.update(salt)
         if digest.hexdigest() != checksum:
-            part.unlink()
+            discard(part)
             raise WrongChecksum
         part.replace(target)
         return size
@@ -220,18 +264,14 @@ class _Stalled(stop_base):
 
     def __init__(self, part: Path) -> None:
         self._part = part
-        self._size = _size(part)
+        self._size = received(part)
         self._failures = 0
 
     def __call__(self, retry_state: RetryCallState) -> bool:
-        size = _size(self._part)
+        size = received(self._part)
         self._failures = 0 if size > self._size else self._failures + 1
         self._size = size
         return self._failures >= ATTEMPTS
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
 
 
 async def _short(response: httpx.Response) -> None:
@@ -259,6 +299,13 @@ def _detail(response: httpx.Response) -> object:
         if isinstance(body, dict) and "detail" in body:
             return body["detail"]
     return response.reason_phrase or "Refused by the organization that holds this file"
+
+
+def _divisible(response: httpx.Response, have: int) -> int:
+    """The size of a file whose rest is worth several ranges; 0 when it is not, or the owner gives none."""
+    length = response.headers.get("content-length", "")
+    known = length.isdigit() and response.headers.get("accept-ranges") == "bytes"
+    return have + int(length) if known and int(length) >= PARALLEL_FROM else 0
 
 
 def _starts_at(response: httpx.Response) -> int | None:

@@ -9,8 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from backend.assets.archives import folder_hash
-from backend.engine.compute import cache as caching
+from backend.assets.archives import folder_hash, unpack
 from backend.engine.compute.cache import AssetCache, ForGood
 from backend.engine.compute.store import InputAsset
 from backend.ports.exchange import Exchange, TransferStopped
@@ -136,14 +135,13 @@ def test_who_waits_for_the_same_asset_may_stop_waiting(
 ) -> None:
     asset = sample(uuid4(), "", stored_sample(storage, {"a.bin": b"x"}))
     begun, go_on = threading.Event(), threading.Event()
-    unpack = caching.unpack
 
     def slow(*given: object, **named: object) -> str:
         begun.set()
         assert go_on.wait(30)
         return unpack(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(caching, "unpack", slow)
+    monkeypatch.setattr("backend.engine.compute.cache.unpack", slow)
     first = threading.Thread(target=cache.bring, args=(asset, CHANNEL))
     first.start()
     assert begun.wait(30)
