@@ -4,9 +4,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _EVERY_S = 0.5
 _INNOCENT_BYTES = 64 << 20  # who holds less is not the one that fills the disk
+_INNOCENT_FILES = 10_000
+_FILES_LEFT = 100  # a hundredth of the file system's, which make it as full as bytes do
 _MOST_FILES = (
     50_000  # counted at a look; a task with more has been found guilty before, or is harmless
 )
@@ -36,14 +39,18 @@ class DiskGuard:
         if not self._reserve or now < self._next:
             return None
         self._next = now + _EVERY_S
-        free = _free(self._folder)
-        if free >= self._reserve:
+        free, files = _free(self._folder), _free_files(self._folder)
+        few_files = files is not None and files < 1 / _FILES_LEFT
+        if free >= self._reserve and not few_files:
             return None
         held = usage(self._folder)
-        if held > _INNOCENT_BYTES:
-            reason = f"the disk is almost full, and its files take {held >> 20} MiB"
+        if few_files and held.files > _INNOCENT_FILES:
+            reason = f"the disk can hold few more files, and {held.files} or more are its own"
             return Breach(reason, own_fault=True)
-        if free < self._reserve // 4:
+        if free < self._reserve and held.size > _INNOCENT_BYTES:
+            reason = f"the disk is almost full, and its files take {held.size >> 20} MiB"
+            return Breach(reason, own_fault=True)
+        if free < self._reserve // 4 or (files is not None and files < 0.25 / _FILES_LEFT):
             return Breach("the disk is full", own_fault=False)
         return None
 
@@ -53,8 +60,21 @@ def _free(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def usage(folder: Path) -> int:
-    """Bytes that a tree takes on the disk, links not followed; what cannot be listed counts nothing."""
+def _free_files(folder: Path) -> float | None:
+    """The part of all files that can still be made; None where the file system has no such limit."""
+    found = os.statvfs(folder)
+    return found.f_favail / found.f_files if found.f_files else None
+
+
+class Usage(NamedTuple):
+    """Bytes on the disk, and files and folders."""
+
+    size: int
+    files: int
+
+
+def usage(folder: Path) -> Usage:
+    """What a tree takes, links not followed; what cannot be listed counts nothing."""
     total, files, waiting = 0, 0, [folder]
     while waiting and files < _MOST_FILES:
         try:
@@ -66,4 +86,4 @@ def usage(folder: Path) -> int:
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
         except OSError:
             continue  # the function changes its tree meanwhile
-    return total
+    return Usage(total, files)

@@ -1,10 +1,12 @@
 """The filter of system calls: what no path rule can refuse.
 
-Refused with EPERM: network sockets, other processes' memory, namespaces, mounts, io_uring (it would go
-round this filter), the kernel's own doors, System V and POSIX message objects (they outlive a task).
+Refused with EPERM: network sockets, other processes' memory, limits and priority, namespaces, mounts, io_uring
+(it would go round this filter), the kernel's own doors, System V and POSIX message objects (they outlive a
+task). Who has the internet has TCP and UDP only, and no other way to a TCP port than connect(2): Landlock
+watches that one, and neither Multipath TCP nor Fast Open.
 Changes of mode, owner, times and attributes answer 0 without effect when `metadata` is "ignored":
-Landlock does not see them and a filter cannot tell one path from another (rule 14). So does the choice of CPUs
-where a task has its own.
+Landlock does not see them and a filter cannot tell one path from another (rule 14). So do the choice of CPUs
+where a task has its own, and that of another process's CPUs or priority, which a program may have meant well.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
 """
 
@@ -31,6 +33,9 @@ _X32 = 0x40000000
 _IOCTL_FAMILIES = (0x66, 0x58, 0x94)
 _IOCTL_TERMINAL = (0x5412, 0x541C)
 _F_SETLEASE = 1024
+_STREAM, _DATAGRAM, _SOCKET_TYPES = 1, 2, 0xF
+_PROTOCOLS = (0, 6, 17)  # the usual one of the type, TCP, UDP
+_MSG_FASTOPEN = 0x20000000
 
 
 class _Calls(NamedTuple):
@@ -47,6 +52,11 @@ class _Calls(NamedTuple):
     openat2: int
     truncate: int
     affinity: int  # sched_setaffinity
+    own: tuple[int, ...]  # whose first argument is a process: only oneself, which is 0
+    own_kind: tuple[
+        int, ...
+    ]  # whose first argument is a kind and must be 0, and the second a process
+    sending: tuple[tuple[int, int], ...]  # calls and the index of their flags
     refused: tuple[int, ...]
     metadata: tuple[int, ...]
 
@@ -71,7 +81,11 @@ CALLS = {
         openat2=437,
         truncate=76,
         affinity=203,
+        own=(302, 142, 144, 314),  # prlimit64 sched_setparam sched_setscheduler sched_setattr
+        own_kind=(141,),  # setpriority
+        sending=((44, 3), (46, 2), (307, 3)),  # sendto sendmsg sendmmsg
         refused=(
+            251,  # ioprio_set
             101, 310, 311, 312,  # ptrace process_vm_readv process_vm_writev kcmp
             272, 308, 165, 166, 155, 161,  # unshare setns mount umount2 pivot_root chroot
             321, 250, 248, 249, 323, 298,  # bpf keyctl add_key request_key userfaultfd perf_event_open
@@ -103,7 +117,11 @@ CALLS = {
         openat2=437,
         truncate=45,
         affinity=122,
+        own=(261, 118, 119, 274),
+        own_kind=(140,),
+        sending=((206, 3), (211, 2), (269, 3)),
         refused=(
+            30,
             117, 270, 271, 272,
             97, 268, 40, 39, 41, 51,
             280, 219, 217, 218, 282, 241,
@@ -148,11 +166,46 @@ def _when(number: int, body: Code) -> Code:
     return [(_JUMP_EQUAL, 0, len(body), number), *body]
 
 
-def _only_first_argument(allowed: tuple[int, ...]) -> Code:
-    code: Code = [(_LOAD, 0, 0, _argument(0))]
+def _only(index: int, allowed: tuple[int, ...], otherwise: int = errno.EPERM) -> Code:
+    """Allow the call if its argument is one of these."""
+    code: Code = [(_LOAD, 0, 0, _argument(index))]
     for value in allowed:
         code += [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
-    return [*code, _refuse(errno.EPERM)]
+    return [*code, _refuse(otherwise)]
+
+
+def _must_be(index: int, value: int) -> Code:
+    """Refuse the call if its argument is another one; what follows decides otherwise."""
+    return [
+        (_LOAD, 0, 0, _argument(index)),
+        (_JUMP_EQUAL, 1, 0, value),
+        _refuse(errno.EPERM),
+    ]
+
+
+def _sockets(families: tuple[int, ...]) -> Code:
+    """Local ones as they are; of the internet's, streams and datagrams of the two known protocols."""
+    code: Code = [(_LOAD, 0, 0, _argument(0))]
+    internet = any(family in families for family in (_AF_INET, _AF_INET6))
+    if _AF_UNIX in families:
+        code += [(_JUMP_EQUAL, 0, 1, _AF_UNIX), (_RETURN, 0, 0, _ALLOW)]
+    if not internet:
+        return [*code, _refuse(errno.EPERM)]
+    code += [(_JUMP_EQUAL, 2, 0, _AF_INET), (_JUMP_EQUAL, 1, 0, _AF_INET6), _refuse(errno.EPERM)]
+    code += [(_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPES)]
+    code += [(_JUMP_EQUAL, 2, 0, _STREAM), (_JUMP_EQUAL, 1, 0, _DATAGRAM), _refuse(errno.EPERM)]
+    return [*code, *_only(2, _PROTOCOLS)]
+
+
+def _not_opening_fast(flags: int) -> Code:
+    """With MSG_FASTOPEN a message to an address connects, and nobody asks Landlock."""
+    return [
+        (_LOAD, 0, 0, _argument(flags)),
+        (_AND, 0, 0, _MSG_FASTOPEN),
+        (_JUMP_EQUAL, 1, 0, 0),
+        _refuse(errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
 
 
 def _not_truncating_read(flags: int) -> Code:
@@ -196,8 +249,14 @@ def build(
         (_JUMP_GREATER, 0, 1, _X32),
         _refuse(errno.ENOSYS),
     ]
-    code += _when(calls.socket, _only_first_argument(sockets))
-    code += _when(calls.socketpair, _only_first_argument((_AF_UNIX,)))
+    code += _when(calls.socket, _sockets(sockets))
+    code += _when(calls.socketpair, _only(0, (_AF_UNIX,)))
+    for number, flags_at in calls.sending:
+        code += _when(number, _not_opening_fast(flags_at))
+    for number in calls.own:
+        code += _when(number, _only(0, (0,)))
+    for number in calls.own_kind:
+        code += _when(number, [*_must_be(0, 0), *_only(1, (0,), otherwise=0)])
     code += _when(calls.ioctl, _careful_ioctl())
     lease: Code = [
         (_LOAD, 0, 0, _argument(1)),
@@ -231,6 +290,8 @@ def build(
             code += _when(number, [_refuse(0)])  # "error" 0: the call answers 0 and does nothing
     if fixed_cpus:
         code += _when(calls.affinity, [_refuse(0)])
+    else:
+        code += _when(calls.affinity, _only(0, (0,), otherwise=0))
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 

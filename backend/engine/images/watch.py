@@ -12,6 +12,13 @@ _EVERY_S = 0.5
 MOST_PROCESSES = 4096
 MOST_MEMORY_SHARE = 0.9  # of the machine's memory
 RESERVE_BYTES = 512 << 20  # of disk, left to the machine
+RESERVE_FILES_SHARE = 0.01  # of the files that the file system can hold
+
+
+def _free_files(folder: Path) -> float:
+    """The part of them that can still be made; all where there is no such limit."""
+    found = os.statvfs(folder)
+    return found.f_favail / found.f_files if found.f_files else 1.0
 
 
 class Watch:
@@ -25,12 +32,14 @@ class Watch:
         most_processes: int = MOST_PROCESSES,
         most_memory: int | None = None,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        free_files: Callable[[Path], float] = _free_files,
     ) -> None:
         self._process = psutil.Process(pid)
         self._folder = folder
         self._most_processes = most_processes
         self._most_memory = most_memory or int(psutil.virtual_memory().total * MOST_MEMORY_SHARE)
         self._free = free
+        self._free_files = free_files
         self._next = time.monotonic() + _EVERY_S
 
     def broken(self) -> str | None:
@@ -40,6 +49,8 @@ class Watch:
         self._next = time.monotonic() + _EVERY_S
         if self._free(self._folder) < RESERVE_BYTES:
             return "the disk is almost full"
+        if self._free_files(self._folder) < RESERVE_FILES_SHARE:
+            return "the disk can hold few more files"
         try:
             below = self._process.children(recursive=True)
         except psutil.Error:

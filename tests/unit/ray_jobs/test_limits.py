@@ -107,7 +107,34 @@ def test_usage_counts_what_is_on_the_disk(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
     (tmp_path / "link").symlink_to("/")
-    assert 1 << 20 <= usage(tmp_path) < 2 << 20
+    found = usage(tmp_path)
+    assert 1 << 20 <= found.size < 2 << 20
+    assert found.files == 4
+
+
+@pytest.mark.parametrize(
+    ("left", "made", "category"),
+    [(0.005, 10_050, "EXECUTION"), (0.005, 5, None), (0.001, 5, "INTERNAL"), (None, 5, None)],
+    ids=["it made them", "it made few", "none left", "no limit"],
+)
+def test_function_that_uses_up_the_disks_files_is_ended(
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    left: float | None,
+    made: int,
+    category: str | None,
+) -> None:
+    monkeypatch.setattr(guard, "_free_files", lambda _folder: left)
+    network.start()
+    code = PREAMBLE + (
+        "import time\n"
+        f"for number in range({made}): open(f'{{number}}', 'w').close()\n"
+        "write('model', 'x')\n"
+        "time.sleep(1.2)\n"
+    )
+    result = network.perform(code)
+    assert (result["failure"] or {}).get("category") == category
+    assert category != "EXECUTION" or "few more files" in network.log(result)
 
 
 def test_outputs_over_their_limit_are_the_functions_fault(network: Network) -> None:

@@ -88,6 +88,11 @@ LIMITS = {
         "import time\nopen('filler', 'wb').write(bytes(1 << 20))\ntime.sleep(60)\n",
         "the disk is almost full",
     ),
+    "files": (
+        {"free_files": lambda _folder: 0.005},
+        "import time\nfor n in range(99): open(f'file-{n}', 'w').close()\ntime.sleep(60)\n",
+        "the disk can hold few more files",
+    ),
 }
 
 
