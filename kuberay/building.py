@@ -4,7 +4,7 @@ Pure functions: the same arguments give the same object, which `Resource.apply` 
 """
 
 import json
-import shlex
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,13 +22,20 @@ from kuberay.shapes import (
     WorkerGroup,
 )
 
+_RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
-def resources_parameter(resources: Mapping[str, float]) -> str:
-    """Ray's custom resources as `rayStartParams.resources` wants them: JSON inside a shell word.
 
-    KubeRay pastes the value into a command line of its own, so the quotes must survive a shell.
+def resources_parameter(resources: Mapping[str, int]) -> str:
+    """Ray's custom resources as `rayStartParams.resources` wants them: JSON in double quotes of a shell.
+
+    KubeRay pastes the value into a command line, and Ray's autoscaler strips the outer quotes and all
+    backslashes before it reads JSON, and wants whole numbers. Raises ValueError for what one of them damages.
     """
-    return shlex.quote(json.dumps(dict(resources), sort_keys=True))
+    for name, amount in resources.items():
+        if not _RESOURCE.fullmatch(name) or isinstance(amount, bool) or not isinstance(amount, int):
+            raise ValueError(f"no custom resource for KubeRay: {name!r}: {amount!r}")
+    text = json.dumps(dict(resources), sort_keys=True).replace('"', '\\"')
+    return f'"{text}"'
 
 
 def autoscaler(
@@ -65,7 +72,7 @@ def worker_group(
     name: str,
     template: PodTemplate,
     *,
-    resources: Mapping[str, float] | None = None,
+    resources: Mapping[str, int] | None = None,
     num_cpus: float = 1,
     minimum: int = 0,
     maximum: int = 1,

@@ -11,10 +11,23 @@ from kuberay.shapes import PodTemplate
 TEMPLATE: PodTemplate = {"spec": {"containers": [{"name": "ray", "image": "ray:1"}]}}
 
 
-def test_custom_resources_survive_the_shell_that_kuberay_pastes_them_into() -> None:
-    group = building.worker_group("fn-a", TEMPLATE, resources={"fn-a": 1, "gpu's": 0.5}, maximum=3)
-    (word,) = shlex.split(group["rayStartParams"]["resources"])
-    assert json.loads(word) == {"fn-a": 1, "gpu's": 0.5}
+def test_custom_resources_survive_the_shell_and_the_autoscaler() -> None:
+    group = building.worker_group("fn-a", TEMPLATE, resources={"fn-a": 1, "x": 2}, maximum=3)
+    text = group["rayStartParams"]["resources"]
+    (word,) = shlex.split(text)
+    assert json.loads(word) == {"fn-a": 1, "x": 2}
+    assert json.loads(text[1:-1].replace("\\", "")) == {
+        "fn-a": 1,
+        "x": 2,
+    }  # as the autoscaler reads it
+
+
+@pytest.mark.parametrize(
+    "resources", [{"a b": 1}, {"it's": 1}, {'"': 1}, {"$x": 1}, {"a": 0.5}, {"a": True}]
+)
+def test_resources_that_would_be_damaged_are_refused(resources: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="no custom resource"):
+        building.worker_group("a", TEMPLATE, resources=resources)
 
 
 def test_a_group_starts_with_its_minimum() -> None:
