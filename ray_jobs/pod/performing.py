@@ -49,7 +49,7 @@ class PodPerformance:
             execution.end()
 
     def result(self) -> dict[str, Any]:
-        """Do the task; what the API is told. The container is clean again when this returns.
+        """Do the task; what the API is told. `clean` must follow, whatever came.
 
         Raises:
             Ended: nothing is to be told.
@@ -68,20 +68,25 @@ class PodPerformance:
             message = self._message(None, (INTERNAL, reason), [], {})
         finally:
             capture.close()
+        if self.lease.log_url:
+            with (
+                contextlib.suppress(transfer.TransferFailed),
+                (self._kept / "log").open("rb") as file,
+            ):
+                transfer.upload(self.lease.log_url, file, "log")
+        return message
+
+    def clean(self) -> None:
+        """Empty all that the function may have written, and remove what it was given.
+
+        Raises:
+            NoAgent: no other task may run here.
+        """
         try:
-            if self.lease.log_url:
-                with (
-                    contextlib.suppress(transfer.TransferFailed),
-                    (self._kept / "log").open("rb") as file,
-                ):
-                    transfer.upload(self.lease.log_url, file, "log")
-                self._watch.lap("log")
             self._agent.clean()
         finally:
             for folder in (self._read, self._out, self._kept):
                 remove_tree(folder)
-        self._watch.lap("clean")
-        return message
 
     def _perform(self, capture: LogCapture) -> dict[str, Any]:
         for folder in (self._read, self._out):

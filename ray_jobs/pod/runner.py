@@ -26,6 +26,7 @@ class PodRunner:
         self._client = self._new_client()
         self._stopped = threading.Event()
         self._performance: PodPerformance | None = None
+        self._useless: NoAgent | None = None  # found out after a task: its result is still given
 
     def run(self) -> None:
         """Exchange results and leases. A result is kept until the API has taken it.
@@ -61,8 +62,12 @@ class PodRunner:
                 if answer.get("lease"):
                     result = self._perform(answer["lease"])
                     idle_since = time.monotonic()
+                if self._useless is not None:
+                    break
             if result is not None:
                 self._give_last(result)
+            if self._useless is not None:
+                raise self._useless
         finally:
             self._client.close()
 
@@ -109,11 +114,20 @@ class PodRunner:
             return performance.result()
         except Ended:
             log.info("task %s was ended", lease.task.task)
-            self._agent.clean()
+            return None
+        except NoAgent as error:
+            self._useless = error
             return None
         finally:
             self._performance = None
             done.set()
+            self._clean(performance)
+
+    def _clean(self, performance: PodPerformance) -> None:
+        try:
+            performance.clean()
+        except NoAgent as error:
+            self._useless = self._useless or error
 
     def _beat(self, performance: PodPerformance, done: threading.Event) -> None:
         """Extend the lease while the task runs. An outage changes nothing: expiry only permits (rule 9)."""

@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from ray_jobs.agent import bundle
-from ray_jobs.pod.agent_client import NoAgent
+from ray_jobs.pod.agent_client import Hello, NoAgent
 from ray_jobs.pod.runner import PodRunner
 from ray_jobs.pod.session import OtherPlan, PodSession
 from tests.unit.ray_jobs.pod.api import PodApi
@@ -227,6 +227,39 @@ def test_a_canceled_task_is_ended_and_the_next_one_runs(pod: Pod) -> None:
     pod.serve(plan)
     assert hanging not in pod.api.results
     assert pod.api.results[after]["failure"] is None
+    for name in ("inputs", "outputs", "scratch"):
+        assert list((pod.base / name).iterdir()) == []
+    assert [entry.name for entry in (pod.base / "work").iterdir()] == ["plan"]
+
+
+def test_a_result_is_given_even_when_the_container_is_of_no_use_after_it(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = str(uuid4())
+    task = pod.offer(plan, "open(outputs['model'], 'w')")
+    waiting = pod.offer(plan, "open(outputs['model'], 'w')")
+
+    def refuse(_agent: object) -> None:
+        raise NoAgent("it cannot be emptied")
+
+    monkeypatch.setattr("ray_jobs.pod.agent_client.Agent.clean", refuse)
+    with pytest.raises(NoAgent, match="cannot be emptied"):
+        pod.serve(plan)
+    assert pod.api.results[task]["failure"] is None
+    assert waiting not in pod.api.results
+
+
+def test_an_agent_that_dies_leaves_the_task_to_another_pod(pod: Pod) -> None:
+    plan = str(uuid4())
+    task = pod.offer(plan, "pass")
+    runner = PodRunner(pod.session(plan))
+    runner._agent.wait(WAIT_S)
+    runner._agent.wait = lambda for_s: Hello(IMAGE, "/", {}, False)  # type: ignore[method-assign]
+    pod.agent.kill()
+    pod.agent.wait(WAIT_S)
+    with pytest.raises(NoAgent):
+        runner.run()
+    assert task not in pod.api.results
 
 
 def test_a_pod_serves_one_plan(pod: Pod) -> None:
