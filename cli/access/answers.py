@@ -62,11 +62,14 @@ class Answers:
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         from backend.kit.errors import ApiError
+        from backend.ports.storage import StorageUnavailable
 
         try:
             yield
         except Refused as error:
             self._refuse(str(error), error.status)
+        except StorageUnavailable as error:
+            self._refuse(f"The object store cannot be used: {error.cause}", UNREACHABLE)
         except ApiError as error:
             self._refuse(_sentence(error.detail), REFUSED)
         except DBAPIError as error:

@@ -27,11 +27,12 @@ def sync(node: "Node", answers: Answers, file: Path, *, dry_run: bool) -> None:
 
 
 def migrate(node: "Node", answers: Answers) -> None:
-    """Bring the database to the schema of this version."""
+    """Bring the database to the schema of this version, and make the bucket if there is to be one."""
     from backend.kit.migrations import prepare, revision
 
     before = revision(node.database)
     prepare(node.database)
+    node.storage.prepare()
     after = revision(node.database)
     if before == after:
         text = f"The schema is at {after} already."

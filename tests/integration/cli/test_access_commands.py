@@ -345,6 +345,22 @@ def test_migrate_brings_an_empty_database_to_the_schema(shell: Shell, database_u
     assert shell.json("users", "list") == []
 
 
+def test_migrate_says_when_the_object_store_is_out_of_reach(
+    shell: Shell, database_url: str
+) -> None:
+    content = json.loads(shell.file.read_text())
+    store = {
+        "OBJECTSTORE_URL": "http://127.0.0.1:1",
+        "OBJECTSTORE_ACCESSKEY": "key",
+        "OBJECTSTORE_SECRETKEY": "a-secret",
+    }
+    shell.file.write_text(json.dumps({**content, "DATABASE_URL": database_url, **store}))
+    refused = shell.run("migrate")
+    assert refused.exit_code == 3
+    assert "object store cannot be used" in refused.stderr
+    assert "a-secret" not in refused.stderr
+
+
 def test_database_out_of_reach_is_status_3_without_the_password(shell: Shell) -> None:
     content = json.loads(shell.file.read_text())
     url = "postgresql://someone:topsecret@127.0.0.1:9/nothing"
