@@ -42,6 +42,7 @@ from protos.orchestrator import (
     computeplan_pb2,
     computetask_pb2,
     function_pb2,
+    model_pb2,
 )
 
 CHANNEL = "mychannel"
@@ -287,12 +288,15 @@ class World:
         function: str,
         *,
         parents: Mapping[str, tuple[str, str]] | None = None,
+        shared: Sequence[UUID] = (),
         outputs: Sequence[str] = ("model",),
         transient: bool = False,
         worker: str = ME,
     ) -> UUID:
-        """A task; `parents` maps an input to (parent task, output)."""
+        """A task; `parents` maps an input to (parent task, output), `shared` are parents of that input."""
         key = str(uuid4())
+        given = [(name, *parent) for name, parent in (parents or {}).items()]
+        given += [("shared", str(parent), "model") for parent in shared]
         self.mine.register_tasks(
             [
                 computetask_pb2.NewComputeTask(
@@ -307,7 +311,7 @@ class World:
                                 parent_task_key=parent, output_identifier=output
                             ),
                         )
-                        for name, (parent, output) in (parents or {}).items()
+                        for name, parent, output in given
                     ],
                     outputs={
                         name: computetask_pb2.NewComputeTaskOutput(
@@ -319,6 +323,24 @@ class World:
             ]
         )
         return UUID(key)
+
+    def finish_elsewhere(self, task: UUID, model: UUID) -> None:
+        """The other organization's task is done, with this model."""
+        self.theirs.apply_task_action(str(task), computetask_pb2.TASK_ACTION_EXECUTING, "there")
+        self.theirs.register_models(
+            [
+                model_pb2.NewModel(
+                    key=str(model),
+                    compute_task_key=str(task),
+                    compute_task_output_identifier="model",
+                    address=common_pb2.Addressable(
+                        checksum=hashlib.sha256(b"weights" + str(task).encode()).hexdigest(),
+                        storage_address=f"http://127.0.0.1:8000/org-2/model/{model}/file/",
+                    ),
+                )
+            ]
+        )
+        self.theirs.apply_task_action(str(task), computetask_pb2.TASK_ACTION_DONE, "there")
 
     # ------------------------------------------------------------------ the runner
     def session(self) -> UUID:

@@ -1,13 +1,17 @@
 """A task from the ledger's event to DONE, and all that may go wrong between."""
 
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backend.engine.compute.results import model_key
+from backend.engine.compute.store import InputAsset
 from tests.integration.backend.engine.world import (
     ME,
+    OTHER,
     Crash,
     World,
     eventually,
@@ -256,6 +260,41 @@ def test_a_transient_model_is_disabled_and_its_file_deleted_after_its_last_use(
     world.give(session, world.result(world.lease(session)))
     eventually(lambda: not world.storage.exists(file), "the file is gone")
     assert not world.mine.model(str(model_key(parent, "model", 0))).HasField("address")
+
+
+def test_a_transient_model_of_another_organization_leaves_our_cache_too(world: World) -> None:
+    function = world.function(inputs={"shared": MODEL})
+    plan, session = world.plan(), world.session()
+    parent = world.task(plan, function, transient=True, worker=OTHER)
+    world.task(plan, function, parents={"shared": (str(parent), "model")})
+    model = model_key(parent, "model", 0)
+    cached = world.cache.models / str(model)
+    cached.write_bytes(b"weights")
+    world.finish_elsewhere(parent, model)
+    world.give(session, world.result(world.lease(session)))
+    world.theirs.disable_output(str(parent), "model")
+    eventually(lambda: not cached.exists(), "it leaves the cache")
+
+
+def test_inputs_of_one_task_are_fetched_side_by_side(world: World) -> None:
+    function = world.function(inputs={"shared": MODEL})
+    plan, session = world.plan(), world.session()
+    parents = [world.task(plan, function, worker=OTHER) for _ in range(2)]
+    task = world.task(plan, function, shared=parents)
+    together = threading.Barrier(2, timeout=15)
+    bring = world.cache.bring
+
+    def slow(asset: InputAsset, *given: Any) -> Path:
+        together.wait()  # neither ends before both have begun
+        (world.cache.models / str(asset.key)).write_bytes(b"weights")
+        return bring(asset, *given)
+
+    world.cache.bring = slow  # type: ignore[method-assign, assignment]
+    for parent in parents:
+        world.finish_elsewhere(parent, model_key(parent, "model", 0))
+    lease = world.lease(session)
+    assert lease["task"] == str(task)
+    assert len(lease["inputs"]) == 2
 
 
 def test_a_task_of_a_failed_plan_is_canceled_when_its_turn_comes(world: World) -> None:

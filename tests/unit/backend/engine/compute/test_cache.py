@@ -150,3 +150,59 @@ def test_who_waits_for_the_same_asset_may_stop_waiting(
     go_on.set()
     first.join(30)
     assert left(cache) == [str(asset.key)]
+
+
+class CountedExchange(Exchange):
+    """Every fetch brings the same bytes, and the first one takes until all have asked."""
+
+    def __init__(self, waiting: threading.Event) -> None:
+        super().__init__(Settings(MSP_ID=ME))
+        self.fetches: list[str] = []
+        self._waiting = waiting
+
+    def fetch(self, owner: str, channel: str, path: str, target: Path, *given: object) -> int:  # type: ignore[override]
+        self.fetches.append(path)
+        assert self._waiting.wait(30)
+        target.write_bytes(b"weights")
+        return 7
+
+
+def test_a_model_that_many_tasks_ask_for_at_once_is_fetched_once(
+    tmp_path: Path, storage: FilesystemStorage
+) -> None:
+    waiting, moved = threading.Event(), list[int]()
+    exchange = CountedExchange(waiting)
+    cache = AssetCache(tmp_path / "cache", ME, storage, exchange, moved.append)
+    model = InputAsset("shared", "ASSET_MODEL", False, uuid4(), "MyOrg2MSP", checksum="c", salt="t")
+    paths: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: paths.append(cache.bring(model, CHANNEL))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    waiting.set()
+    for thread in threads:
+        thread.join(30)
+    assert paths == [tmp_path / "cache" / "models" / str(model.key)] * 8
+    assert exchange.fetches == [f"/model/{model.key}/file/"]
+    assert moved == [7]
+
+
+def test_different_models_come_side_by_side(tmp_path: Path, storage: FilesystemStorage) -> None:
+    waiting = threading.Event()
+    exchange = CountedExchange(waiting)
+    cache = AssetCache(tmp_path / "cache", ME, storage, exchange)
+    threads = []
+    for _ in range(3):
+        model = InputAsset("m", "ASSET_MODEL", False, uuid4(), "MyOrg2MSP", checksum="c", salt="t")
+        threads.append(threading.Thread(target=cache.bring, args=(model, CHANNEL)))
+        threads[-1].start()
+    deadline = threading.Event()
+    for _ in range(1_000):
+        if len(exchange.fetches) == 3:
+            break
+        deadline.wait(0.02)
+    assert len(exchange.fetches) == 3, "one that takes long stops no other"
+    waiting.set()
+    for thread in threads:
+        thread.join(30)
