@@ -160,7 +160,7 @@ class CountedExchange(Exchange):
         self.fetches: list[str] = []
         self._waiting = waiting
 
-    def fetch(self, owner: str, channel: str, path: str, target: Path, *given: object) -> int:  # type: ignore[override]
+    def fetch(self, owner: str, channel: str, path: str, target: Path, *given: object) -> int:
         self.fetches.append(path)
         assert self._waiting.wait(30)
         target.write_bytes(b"weights")
