@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8.0, help="for the walk (8)")
     parser.add_argument("--long", type=float, default=0.0, help="minutes of random kills after it")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random kills")
-    parser.add_argument("--together", type=int, default=4, help="deaths in one run (4)")
+    parser.add_argument("--together", type=int, default=6, help="deaths in one run (6)")
     parser.add_argument("--only", default="", help="points whose name holds this text")
     parser.add_argument("--plain", action="store_true", help="a network without Ray")
     parser.add_argument("--state", type=Path, default=None, help="state folder (a temporary one)")

@@ -13,7 +13,7 @@ from network.layout import Layout
 from network.state import State
 from network.status import ProcessRow, rows
 from tests.chaos.caller import Caller
-from tests.chaos.scenarios import chain, finish
+from tests.chaos.scenarios import FINAL, Story, chain, finish, wait
 
 ROLES = (
     *("api", "ray-serve-replica", "event-bridge", "runner", "zygote", "function"),
@@ -26,7 +26,7 @@ HEALTHY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One kill: `back_s` until all processes were healthy, `progress_s` from then until a new task was done."""
+    """One kill: `back_s` until all processes were healthy, `progress_s` from then until some task went on."""
 
     role: str
     outcome: str
@@ -65,10 +65,9 @@ def _kill(
             finish(story, callers)
             return Kill(role, "no such process at that moment")
         struck = time.monotonic()
-        back_s = _until_healthy(layout) - struck
+        back = _until_healthy(layout)
+        back_s, progress_s = back - struck, _until_moved(story, callers[0]) - back
         finish(story, callers)
-        after = time.monotonic()
-        progress_s = max(0.0, after - struck - back_s)
         done_once(list(story.tasks))
         _again(callers, done_once)
     except AssertionError as error:
@@ -114,6 +113,17 @@ def functions(layout: Layout) -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+def _until_moved(story: Story, caller: Caller) -> float:
+    """When a task of the story had another status than now, or all were over, of time.monotonic()."""
+
+    def statuses() -> list[str]:
+        return [caller.status("task", key) for key in story.tasks]
+
+    before = statuses()
+    wait(lambda: (now := statuses()) != before or set(now) <= FINAL, "some task goes on")
+    return time.monotonic()
 
 
 def _until_healthy(layout: Layout) -> float:
