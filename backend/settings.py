@@ -117,9 +117,29 @@ class Settings(BaseSettings):
     OBJECTSTORE_PATH_STYLE: bool | None = None  # unset: names of buckets in hosts on AWS only
     OBJECTSTORE_CA_PATH: Path | None = None
     OBJECTSTORE_PART_BYTES: int = Field(default=16 << 20, ge=5 << 20, le=1 << 30)  # of uploads
+    # function images of a cluster (docs/images.md)
+    REGISTRY: str = ""  # host:port
+    REGISTRY_SCHEME: Literal["http", "https"] = "https"
+    REGISTRY_DOCKER_CONFIG: Path | None = None  # our own log-in: a config.json of Docker's
+    REGISTRY_CA_PATH: Path | None = None
+    USER_IMAGE_REPOSITORY: str = "substra/user-image"
+    KANIKO_IMAGE: str = "gcr.io/kaniko-project/executor:v1.24.0"
+    KANIKO_ARGUMENTS: list[str] = Field(default_factory=list)
+    KANIKO_RESOURCES: dict[str, Any] = Field(default_factory=dict)
+    KANIKO_MIRROR: bool = False
+    KANIKO_DOCKER_CONFIG_SECRET_NAME: str = ""  # in the builds' namespace, as the next ones
+    BUILDER_PULL_SECRET_NAME: str = ""
+    BUILDER_CA_SECRET_NAME: str = ""  # its files are authorities for pulls and pushes
+    BUILDER_NAMESPACE: str = ""
+    BUILDER_CONTEXT_IMAGE: str = ""  # this product's
+    BUILDER_NODE_SELECTOR: dict[str, str] = Field(default_factory=dict)
+    BUILDER_TOLERATIONS: list[dict[str, Any]] = Field(default_factory=list)
+    BUILDER_KANIKO_STARTUP_MAX_ATTEMPTS: int = Field(default=60, ge=1)
+    BUILDER_KANIKO_STARTUP_PENDING_STATE_WAIT_SECONDS: int = Field(default=2, ge=1)
     # compute
     BUILDER_ENABLED: bool = False
     BUILDER_CONCURRENCY: int = 1
+    BUILDER: Literal["embedded", "kaniko"] = "embedded"
     IMAGE_BUILD_TIMEOUT: int = 3600
     IMAGE_SAVING_TIMEOUT_SECONDS: int = Field(default=0, ge=0)  # 0 = none, as all time limits
     TASK_TIMEOUT: int = Field(default=0, ge=0)  # seconds
@@ -134,7 +154,9 @@ class Settings(BaseSettings):
     K8S_SECRET_NAMESPACE: str = "default"
     ORGANIZATION_INDEX: str = ""  # functions read it as a variable of that name
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
-    MACHINE_SHARED_BY: int = Field(default=1, ge=1)  # organizations, each of which has its part of it
+    MACHINE_SHARED_BY: int = Field(
+        default=1, ge=1
+    )  # organizations, each of which has its part of it
     CPUS: float = Field(default=0, ge=0)
     MEMORY_BYTES: int = Field(default=0, ge=0)
     GPUS: float = Field(default=0, ge=0)
@@ -195,6 +217,15 @@ class Settings(BaseSettings):
                 raise ValueError(message)
             if not (self.OIDC_OP_URL and self.OIDC_RP_CLIENT_ID):
                 raise ValueError("OIDC_ENABLED needs OIDC_OP_URL and OIDC_RP_CLIENT_ID")
+        return self
+
+    @model_validator(mode="after")
+    def _builds_in_the_cluster(self) -> Self:
+        if self.BUILDER == "kaniko":
+            needed = ("REGISTRY", "BUILDER_NAMESPACE", "BUILDER_CONTEXT_IMAGE", "OBJECTSTORE_URL")
+            missing = [name for name in needed if not getattr(self, name)]
+            if missing:
+                raise ValueError(f"BUILDER=kaniko needs {', '.join(missing)}")
         return self
 
     @classmethod

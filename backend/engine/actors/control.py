@@ -28,6 +28,7 @@ from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.scheduler import Scheduler
 from backend.engine.compute.wakeups import Wakeups
+from backend.engine.images.builder import ImageBuilder, OnThisMachine
 from backend.engine.images.builds import Builds
 from backend.engine.images.embedded import EmbeddedBuilder
 from backend.engine.images.interpreters import Interpreters
@@ -180,15 +181,9 @@ class ControlPlane:
             self._loop("runners", self._pool.turn, None, 0.5),
         ]
         if settings.BUILDER_ENABLED:
-            builder = EmbeddedBuilder(
-                settings.MEDIA_ROOT,
-                run_environment=settings.RUN_ENVIRONMENT,
-                timeout_s=settings.IMAGE_BUILD_TIMEOUT,
-                store=store,
-            )
-            known = lambda digest: _has(store, digest)  # noqa: E731
+            builder = _builder(settings, store)
             canceled = self._wakeups.signal("cancel")
-            builds = Builds(settings, database, storage, ledger, builder, known, canceled, counters)
+            builds = Builds(settings, database, storage, ledger, builder, canceled, counters)
             for number in range(max(1, settings.BUILDER_CONCURRENCY)):
                 name = f"builder:{number}" if number else "builder"
                 loops.append(self._loop(name, builds.turn, "build", 1.0, builds.inherit))
@@ -215,6 +210,21 @@ class ControlPlane:
         applier = Applier(database, channel, me, self._wakeups.wake, preparation.offers)
         bridge = ChannelBridge(self._node.ledger.on(channel), applier, self._leases, self._stop)
         return Threaded(f"event-bridge:{channel}", bridge.run, lambda: bridge.beat, lambda: False)
+
+
+def _builder(settings: Settings, store: ImageStore) -> ImageBuilder:
+    """What makes function images of archives."""
+    if settings.BUILDER == "kaniko":
+        from backend.engine.images.in_cluster import InCluster  # the Kubernetes client is large
+
+        return InCluster(settings)
+    builder = EmbeddedBuilder(
+        settings.MEDIA_ROOT,
+        run_environment=settings.RUN_ENVIRONMENT,
+        timeout_s=settings.IMAGE_BUILD_TIMEOUT,
+        store=store,
+    )
+    return OnThisMachine(builder, partial(_has, store))
 
 
 def _image_store(settings: Settings) -> ImageStore:

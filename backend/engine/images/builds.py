@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -24,14 +23,15 @@ from backend.engine.compute.queue import ATTEMPTS, Claimed, WorkQueue
 from backend.engine.compute.results import AcceptedLog
 from backend.engine.compute.tables import Kind
 from backend.engine.compute.wakeups import Signal
+from backend.engine.images.builder import Archive, ImageBuilder
 from backend.engine.images.builds_store import BuildsStore, Source
-from backend.engine.images.embedded import BuildFailed, BuiltImage
+from backend.engine.images.embedded import BuildFailed
 from backend.engine.images.processes import BuildStopped
 from backend.kit.database import Database
 from backend.monitoring.counters import Counters
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
-from backend.ports.storage import Storage, StoredFileMissing
+from backend.ports.storage import Storage
 from backend.settings import Settings
 from protos.orchestrator import common_pb2, failure_report_pb2, function_pb2, profiling_pb2
 
@@ -44,14 +44,6 @@ class NotSaved(Exception):
     """The time limit of saving a built image passed."""
 
 
-class ImageBuilder(Protocol):
-    """Builds an archive into the image store; the log file has the whole story, also of a failure."""
-
-    def build(self, archive: Path, log_path: Path, stopped: Callable[[], bool]) -> BuiltImage:
-        """Raises BuildFailed: the user's Dockerfile, or the time limit. BuildStopped: `stopped` said so."""
-        ...
-
-
 class Builds:
     """The builder of one organization."""
 
@@ -62,7 +54,6 @@ class Builds:
         storage: Storage,
         ledger: Callable[[str], ChannelLedger],
         builder: ImageBuilder,
-        known: Callable[[str], bool],
         canceled: Signal,
         counters: Counters,
     ) -> None:
@@ -72,7 +63,6 @@ class Builds:
         self._storage = storage
         self._ledger = ledger
         self._builder = builder
-        self._known = known
         self._canceled = canceled
         self._counters = counters
         self._holder = uuid4()
@@ -135,13 +125,10 @@ class Builds:
         """The manifest digest of the function's image, built or known, and how long that took."""
         started = time.monotonic()
         for digest in source.built:
-            if self._known(digest):
+            if self._builder.known(digest):
                 log.info("build_reused", function=str(work.key), image=digest)
                 return digest, time.monotonic() - started
-        try:
-            archive = self._storage.local_path(source.archive_file)
-        except StoredFileMissing:
-            raise OSError("the function's archive is missing in our storage") from None
+        archive = Archive(self._storage, source.archive_file, source.archive_checksum)
         digest = self._builder.build(archive, log_path, stopped).manifest_digest
         log.info("function_built", function=str(work.key), image=digest)
         return digest, time.monotonic() - started

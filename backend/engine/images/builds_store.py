@@ -35,6 +35,7 @@ class Source:
 
     name: str
     archive_file: str
+    archive_checksum: str
     built: tuple[str, ...]
 
 
@@ -48,7 +49,7 @@ class BuildsStore:
         if row is None:
             return None
         built = self._connection.execute(_BUILT, {"checksum": row.archive_checksum}).scalars()
-        return Source(row.name, row.archive_file, tuple(built))
+        return Source(row.name, row.archive_file, row.archive_checksum, tuple(built))
 
     def image(self, function: UUID, channel: str, digest: str) -> None:
         """The image's row, committed before the ledger hears of it (rule 3)."""

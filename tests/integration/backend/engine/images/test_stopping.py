@@ -9,6 +9,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from backend.engine.images.builder import Archive
 from backend.engine.images.builds import Builds
 from backend.engine.images.embedded import BuiltImage
 from backend.engine.images.processes import BuildStopped
@@ -59,7 +60,10 @@ class Endless:
         self.begun: list[Path] = []
         self.enough = threading.Event()
 
-    def build(self, archive: Path, log_path: Path, stopped: Callable[[], bool]) -> BuiltImage:
+    def known(self, digest: str) -> bool:
+        return False
+
+    def build(self, archive: Archive, log_path: Path, stopped: Callable[[], bool]) -> BuiltImage:
         self.begun.append(log_path)
         log_path.write_text("it goes on and on\n")
         while not self.enough.wait(0.02):
@@ -95,7 +99,6 @@ def _builds(world: World, endless: Endless) -> Builds:
         world.storage,
         world.connection.on,
         endless,
-        lambda digest: False,
         world.wakeups.signal("cancel"),
         world.counters,
     )

@@ -1,0 +1,84 @@
+"""The cluster's builder, as an organization's settings describe it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from backend.engine.images.builder import Archive
+from backend.engine.images.kaniko import BuiltInRegistry, KanikoBuilder
+from backend.engine.images.kaniko_job import BuildOptions, BuildSource
+from backend.ports.registry import Registry
+from backend.ports.registry.client import Login
+from backend.settings import Settings
+from kuberay.transport import Connection
+
+LONGEST_S = 6 * 3600
+"""How long an archive's URL is good for where builds have no time limit."""
+
+
+def build_options(settings: Settings) -> BuildOptions:
+    """What a build's Job is made of."""
+    return BuildOptions(
+        namespace=settings.BUILDER_NAMESPACE,
+        registry=settings.REGISTRY,
+        repository=settings.USER_IMAGE_REPOSITORY,
+        context_image=settings.BUILDER_CONTEXT_IMAGE,
+        image=settings.KANIKO_IMAGE,
+        extra_arguments=tuple(settings.KANIKO_ARGUMENTS),
+        scheme=settings.REGISTRY_SCHEME,
+        mirror=settings.KANIKO_MIRROR,
+        timeout_s=settings.IMAGE_BUILD_TIMEOUT,
+        context_bytes=10 * settings.DATA_UPLOAD_MAX_SIZE,
+        resources=settings.KANIKO_RESOURCES,
+        docker_config_secret=settings.KANIKO_DOCKER_CONFIG_SECRET_NAME,
+        pull_secret=settings.BUILDER_PULL_SECRET_NAME,
+        authority_secret=settings.BUILDER_CA_SECRET_NAME,
+        node_selector=settings.BUILDER_NODE_SELECTOR,
+        tolerations=tuple(settings.BUILDER_TOLERATIONS),
+        environment=settings.RUN_ENVIRONMENT,
+    )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of function images, as the control plane reaches it.
+
+    Raises:
+        OSError, ValueError: the file with the log-in cannot be read.
+    """
+    login = None
+    if settings.REGISTRY_DOCKER_CONFIG is not None:
+        login = Login.from_docker_config(settings.REGISTRY_DOCKER_CONFIG, settings.REGISTRY)
+    return Registry(
+        settings.REGISTRY,
+        scheme=settings.REGISTRY_SCHEME,
+        login=login,
+        authority=settings.REGISTRY_CA_PATH,
+    )
+
+
+class InCluster:
+    """Kaniko Jobs, and the registry that holds what they built."""
+
+    def __init__(self, settings: Settings, connect: Callable[[], Connection] | None = None) -> None:
+        """`connect`: by default with the pod's service account. Raises KubeError, OSError, ValueError."""
+        self._settings = settings
+        self._registry = open_registry(settings)
+        self._builder = KanikoBuilder(
+            (connect or partial(Connection.in_cluster))(),
+            self._registry,
+            build_options(settings),
+            start_s=settings.BUILDER_KANIKO_STARTUP_MAX_ATTEMPTS
+            * settings.BUILDER_KANIKO_STARTUP_PENDING_STATE_WAIT_SECONDS,
+        )
+
+    def build(
+        self, archive: Archive, log_path: Path, stopped: Callable[[], bool]
+    ) -> BuiltInRegistry:
+        source = BuildSource(
+            archive.url(self._settings.IMAGE_BUILD_TIMEOUT or LONGEST_S), archive.checksum
+        )
+        return self._builder.build(source, log_path, stopped)
+
+    def known(self, digest: str) -> bool:
+        repository = self._settings.USER_IMAGE_REPOSITORY
+        return self._registry.image(repository, f"sha256:{digest}") is not None
