@@ -12,11 +12,11 @@ from network.layout import Layout
 from network.state import State
 
 QUERY = (
-    "/api/v0/actors?limit=1000&detail=0&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+    "/api/v0/actors?limit=1000&detail=0"
+    "&filter_keys=state&filter_predicates=%21%3D&filter_values=DEAD"
 )
-PATIENCE = (
-    3  # looks in a row without an actor before it counts as missing: restarts by Ray take 1 s
-)
+ALIVE = "ALIVE"
+PATIENCE = 3  # looks in a row without an actor before it counts as missing
 
 
 class RayWatch:
@@ -40,8 +40,9 @@ class RayWatch:
             found = json.loads(body)["data"]["result"]["result"]
         except (ValueError, KeyError, TypeError):
             return
-        rows = [_row(actor) for actor in found if actor.get("pid")]
-        names = {row["name"] for row in rows}
+        rows = [_row(actor) for actor in found if actor.get("pid") and actor.get("state") == ALIVE]
+        # One that Ray is restarting takes seconds, and a second driver would only slow it down.
+        names = {actor.get("name") for actor in found}
         complete = all(f"control-{name}" in names for name in self.organizations)
         with self._lock:
             self._rows = sorted(rows, key=lambda row: (row["name"], row["pid"]))

@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random kills")
     parser.add_argument("--together", type=int, default=6, help="deaths in one run (6)")
     parser.add_argument("--only", default="", help="points whose name holds this text")
+    parser.add_argument("--after", type=Path, help="go on after the walk that printed this file")
     parser.add_argument("--plain", action="store_true", help="a network without Ray")
     parser.add_argument("--state", type=Path, default=None, help="state folder (a temporary one)")
     parser.add_argument("--port", type=int, default=None, help="front door (a free one)")
@@ -86,7 +87,11 @@ def _run(state: Path, armory: Armory, options: argparse.Namespace) -> int:
 def _walk(chaos: Walk, options: argparse.Namespace, began: float) -> int:
     """Every point once; how many were not survived."""
     plan = chaos.record()
-    plan = {n: [p for p in points if options.only in p] for n, points in plan.items()}
+    walked = _walked(options.after)
+    plan = {
+        name: [point for point in points if options.only in point and point not in walked]
+        for name, points in plan.items()
+    }
     total = sum(map(len, plan.values()))
     if not total:
         _say("no crash point was seen: this network ran already, or --only names none")
@@ -99,6 +104,12 @@ def _walk(chaos: Walk, options: argparse.Namespace, began: float) -> int:
         times = f"{step.after_s:5.1f} s {step.on_s:5.1f} s"
         _say(f"{step.outcome:12} {times}  {step.scenario:13} {step.point}")
     return _summary(steps)
+
+
+def _walked(output: Path | None) -> set[str]:
+    """Points that an earlier walk says were survived."""
+    lines = output.read_text("utf-8").splitlines() if output else []
+    return {line.split()[-1] for line in lines if line.startswith("ok ")}
 
 
 def _summary(steps: list[Step]) -> int:

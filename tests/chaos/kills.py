@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ ROLES = (
     *("api", "ray-serve-replica", "event-bridge", "runner", "zygote", "function"),
     *("orchestrator", "postgres", "front-door", "ray-head"),
 )
+KEPT = frozenset(ROLES) - {"zygote", "function"}
+"""Roles whose processes somebody starts again, as many as there were."""
 AFTER_S = (0.1, 2.5)
 LINGER = "time.sleep(0.4)"  # so that there are functions to kill
 HEALTHY_S = 60.0
@@ -59,13 +62,14 @@ def _kill(
     chance: random.Random,
 ) -> Kill:
     try:
+        before = _standing(_rows(layout))
         story = chain(callers, LINGER)
         time.sleep(chance.uniform(*AFTER_S))
         if not _strike(layout, role, chance):
             finish(story, callers)
             return Kill(role, "no such process at that moment")
         struck = time.monotonic()
-        back = _until_healthy(layout)
+        back = _until_healthy(layout, before)
         back_s, progress_s = back - struck, _until_moved(story, callers[0]) - back
         finish(story, callers)
         done_once(list(story.tasks))
@@ -126,12 +130,17 @@ def _until_moved(story: Story, caller: Caller) -> float:
     return time.monotonic()
 
 
-def _until_healthy(layout: Layout) -> float:
-    """When everything answered again, of time.monotonic(). Raises AssertionError."""
+def _standing(found: list[ProcessRow]) -> Counter[tuple[str, str | None]]:
+    """How many processes of each kept role an organization has."""
+    return Counter((row.role, row.organization) for row in found if row.role in KEPT)
+
+
+def _until_healthy(layout: Layout, before: Counter[tuple[str, str | None]]) -> float:
+    """When everything answered again and nothing lacked, of time.monotonic(). Raises AssertionError."""
     deadline = time.monotonic() + HEALTHY_S
     while time.monotonic() < deadline:
         found = _rows(layout)
-        if found and all(row.healthy for row in found):
+        if all(row.healthy for row in found) and _standing(found) >= before:
             return time.monotonic()
         time.sleep(0.1)
     raise AssertionError(f"not healthy within {HEALTHY_S:.0f} s")
