@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import Message
-
 from orchestrator.identity import Caller
 from orchestrator.needs import Needs
 from orchestrator.rules import assets, data, functions, outputs, registration, task_actions
@@ -23,13 +21,6 @@ class Command:
     sweeps: Callable[[Any], bool] = lambda request: False
     """Whether the request looks for rows by another column than their key: it then opens a group of its own,
     for what earlier requests of a group changed is not in the tables yet."""
-
-    def weight(self, request: Message) -> int:
-        """Rough size of the request, to bound a group: one, or the number of its elements."""
-        for field, value in request.ListFields():
-            if field.name in ("tasks", "samples", "models", "keys"):
-                return max(1, len(value))
-        return 1
 
 
 COMMANDS: dict[str, Command] = {

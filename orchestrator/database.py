@@ -1,22 +1,16 @@
-"""The ledger's PostgreSQL: connections, the readers' pool, and the schema brought up to date under a lock."""
+"""The ledger's PostgreSQL: connections, the readers' pool, and whether its schema is ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import BoundedSemaphore
 
 import psycopg2
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-MIGRATION_LOCK = (
-    0x5375_4C65  # an arbitrary number of ours: servers that start together migrate one by one
-)
+SCHEMA = "0002"
+"""The newest migration."""
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
@@ -95,36 +89,15 @@ class Pool:
             return connect(self._url, "read")
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database up to a schema, the newest by default; who starts meanwhile waits."""
-    engine = sqlalchemy.create_engine(_driver(url), poolclass=sqlalchemy.NullPool)
-    config = _alembic()
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
-        connection.commit()
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, revision)
-            connection.commit()
-        finally:
-            connection.rollback()
-            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})"))
-            connection.commit()
-    engine.dispose()
-
-
-def knows_revision(revision: str) -> bool:
-    """Whether this version has the schema of that name."""
-    scripts = ScriptDirectory.from_config(_alembic())
-    return revision in {script.revision for script in scripts.walk_revisions()}
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def _driver(url: str) -> str:
-    _, _, rest = url.partition("://")
-    return f"postgresql+psycopg2://{rest}"
+def is_current(url: str) -> bool:
+    """Whether the database has the schema of this version. Looks without the migrations' libraries."""
+    connection = connect(url, "start")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('alembic_version')")
+            if cursor.fetchone() == (None,):
+                return False
+            cursor.execute("SELECT version_num FROM alembic_version")
+            return cursor.fetchall() == [(SCHEMA,)]
+    finally:
+        connection.close()

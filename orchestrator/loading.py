@@ -77,16 +77,10 @@ def _load_documents(cursor: Cursor, known: Known, needs: Needs) -> None:
             arguments += [sorted(missing), known.channel]
     for kind, keys in needs.fresh.items():
         if keys:
-            parts.append(
-                f"SELECT {_TAKEN}, {kind:d}, key::text, NULL FROM {TABLES[kind]}"  # noqa: S608
-                " WHERE key = ANY(%s::uuid[])"
-            )
+            parts.append(f"SELECT {_TAKEN}, {kind:d}, t.key, NULL FROM {_in_use(kind)} t(key)")  # noqa: S608
             arguments.append(sorted(keys))
     if needs.addresses:
-        parts.append(
-            f"SELECT {_ADDRESS}, 0, address, NULL FROM storage_address"  # noqa: S608
-            " WHERE address = ANY(%s)"
-        )
+        parts.append(f"SELECT {_ADDRESS}, 0, a, NULL FROM ledger_addresses_in_use(%s) a")  # noqa: S608
         arguments.append(sorted(needs.addresses))
     if not parts:
         return
@@ -98,6 +92,13 @@ def _load_documents(cursor: Cursor, known: Known, needs: Needs) -> None:
             known.taken.setdefault(kind, set()).add(key)
         else:
             known.addresses.add(key)
+
+
+def _in_use(kind: Kind) -> str:
+    """Those keys of the argument that any channel has. The database keeps the plans of its functions."""
+    if kind in (ASSET_MODEL, ASSET_COMPUTE_TASK):
+        return f"ledger_{TABLES[kind].removeprefix('compute_')}s_in_use(%s::uuid[])"
+    return f"(SELECT key::text FROM {TABLES[kind]} WHERE key = ANY(%s::uuid[]))"  # noqa: S608
 
 
 def _absent(known: Known, keys: Iterable[str]) -> list[str]:

@@ -5,6 +5,9 @@ thread pools of their own, so that neither keeps the other waiting.
 """
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
@@ -16,13 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 import structlog
+import uvloop
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator import wire
 from orchestrator.channels import members, parse_channels
-from orchestrator.database import Pool, migrate
+from orchestrator.database import Pool, is_current
 from orchestrator.errors import Refusal
 from orchestrator.events import Event
 from orchestrator.feed import Feed
@@ -76,7 +80,7 @@ class Server:
         self._url = database_url
         self._listen = listen
         self._holder = uuid.uuid4().hex
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="ledger-loop", daemon=True)
         self._address = ""
         self._metrics_address = ""
@@ -112,7 +116,7 @@ class Server:
             RuntimeError, OSError: an address cannot be bound.
             psycopg2.Error: the database cannot be used.
         """
-        migrate(self._url)
+        _bring_up_to_date(self._url)
         self._pool = Pool(self._url, READERS)
         self._replay_pool = Pool(self._url, REPLAYERS)
         self._readers = ThreadPoolExecutor(READERS, "ledger-read")
@@ -292,6 +296,26 @@ class Server:
         feed = self._feeds.get(channel)
         if feed is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(feed.advance, position)
+
+
+def _bring_up_to_date(url: str) -> None:
+    """The schema, by a child unless the libraries are loaded here anyway (`orchestrator.schema` says why)."""
+    if is_current(url):
+        return
+    if "sqlalchemy" in sys.modules:
+        from orchestrator.schema import migrate
+
+        migrate(url)
+        return
+    run = subprocess.run(
+        [sys.executable, "-m", "orchestrator.schema"],
+        env=os.environ | {"ORCHESTRATOR_DATABASE_URL": url},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr.strip())
 
 
 def _credentials(paths: TlsPaths | None) -> "Credentials | None":

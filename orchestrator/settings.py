@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from orchestrator.tls.paths import TlsPaths
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+LAST_PORT = 65_535
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
@@ -23,7 +24,7 @@ def _seconds(value: Any) -> Any:
 
 
 def _address(value: str) -> str:
-    if not re.fullmatch(r"[^\s/]+:\d{1,5}", value):
+    if not re.fullmatch(r"[^\s/]+:\d{1,5}", value) or int(value.rpartition(":")[2]) > LAST_PORT:
         raise ValueError("an address such as 127.0.0.1:9000")
     return value
 

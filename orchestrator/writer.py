@@ -38,8 +38,10 @@ from orchestrator.writing import Batch, script
 
 log = structlog.get_logger(__name__)
 
-GROUP_WEIGHT = 2_000
-"""Elements (tasks, samples, …) after which a group is closed, so that nobody waits long for a big one."""
+GROUP_PARTS = 4_000
+"""Parts of requests (tasks with their inputs and outputs, samples, …) after which a group is closed."""
+GROUP_EVENTS = 2_000
+"""The same for what decisions lead to: the rest of the group is put back. Nobody waits long for a big one."""
 PARTS_A_SECOND = 5_000
 """What a slow machine decides; a group that may outlast the lease takes a longer one first."""
 PATIENCE_S = 8.0
@@ -182,13 +184,15 @@ class Writer:
     def _group(self) -> list[Job]:
         """The next requests. One that sweeps stands first in its group."""
         group: list[Job] = []
-        weight = 0
-        while self._waiting and weight < GROUP_WEIGHT:
+        parts = 0
+        while self._waiting and parts < GROUP_PARTS:
             job = self._waiting[0]
             if group and job.command.sweeps(job.request):
                 break
+            if group and parts + job.parts > GROUP_PARTS:
+                break
             group.append(self._waiting.popleft())
-            weight += job.command.weight(job.request)
+            parts += max(1, job.parts)
         return group
 
     def _wanted(self, group: list[Job]) -> list[Job]:
@@ -244,8 +248,18 @@ class Writer:
             load(cursor, self._known, needs)
         outcomes: list[tuple[Job, Outcome]] = []
         for job in group:
+            if len(batch.events) >= GROUP_EVENTS:
+                break
             outcomes.append((job, self._decide_one(job, batch)))
+        self._put_back(group, len(outcomes))
         return outcomes
+
+    def _put_back(self, group: list[Job], decided: int) -> None:
+        """What was not decided goes to the head of the queue."""
+        rest = group[decided:]
+        del group[decided:]
+        self._waiting.extendleft(reversed(rest))
+        self._bytes_out -= sum(job.size for job in rest)
 
     def _decide_one(self, job: Job, batch: Batch) -> Outcome:
         moment = Moment(self._now())

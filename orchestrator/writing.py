@@ -1,7 +1,7 @@
 """The commit of a group as one script: fence, changed rows, events. PostgreSQL runs it as one transaction."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ from orchestrator.state import (
     TakeAddress,
     Task,
 )
+from orchestrator.statements import FEW, UNLESS_THERE, Script
 from protos.orchestrator.common_pb2 import (
     ASSET_COMPUTE_PLAN,
     ASSET_DATA_SAMPLE,
@@ -37,6 +38,14 @@ from protos.orchestrator.computeplan_pb2 import ComputePlan
 from protos.orchestrator.datasample_pb2 import DataSample
 from protos.orchestrator.model_pb2 import Model
 from protos.orchestrator.performance_pb2 import Performance
+
+TASK_COLUMNS = (
+    "key, channel, plan, function, owner, worker, status, pending, has_disabled, created, document"
+)
+EVENT_COLUMNS = (
+    "channel, position, id, asset_key, asset_kind, event_kind, moment, reason, payload, task, status,"
+    " slim"
+)
 
 
 @dataclass(slots=True)
@@ -86,58 +95,45 @@ class Batch:
 
 def script(cursor: Cursor, batch: Batch, epoch: int, position: int, lease_s: float) -> bytes:
     """The statements, in an order of keys: writers of two channels never wait for each other in a ring."""
-    parts = [
-        cursor.mogrify(
-            "SELECT ledger_fence(%s, %s, %s, make_interval(secs => %s))",
-            (batch.channel, epoch, position, lease_s),
-        )
-    ]
-    _addresses(cursor, batch, parts)
+    made = Script(cursor)
+    made.add(
+        "SELECT ledger_fence(%s, %s, %s, make_interval(secs => %s))",
+        (batch.channel, epoch, position, lease_s),
+    )
+    _addresses(batch, made)
     for kind in sorted({kind for kind, _ in batch.puts}):
         rows = sorted((p for p in batch.puts.values() if p.kind == kind), key=lambda put: put.key)
-        _puts(cursor, batch, kind, rows, parts)
-    _tasks(cursor, batch, parts)
+        _puts(batch, kind, rows, made)
+    _tasks(batch, made)
     links = [(k.task, k.identifier, k.position, k.kind, k.asset_key) for k in batch.links]
-    _insert(cursor, parts, "output_asset (task, identifier, position, kind, asset_key)", links)
-    columns = (
-        "event (channel, position, id, asset_key, asset_kind, event_kind, moment, reason, payload,"
-        " task, status, slim)"
-    )
-    _insert(cursor, parts, columns, [event.row() for event in batch.events])
-    return b";\n".join(parts)
+    made.insert("output_asset", "task, identifier, position, kind, asset_key", links)
+    made.insert("event", EVENT_COLUMNS, [event.row() for event in batch.events])
+    return made.text()
 
 
-def _insert(cursor: Cursor, parts: list[bytes], into: str, rows: Sequence[Sequence[Any]]) -> None:
-    if rows:
-        one = "(" + ",".join(["%s"] * len(rows[0])) + ")"
-        values = b",".join([cursor.mogrify(one, row) for row in rows])
-        parts.append(b"INSERT INTO " + into.encode() + b" VALUES " + values)
-
-
-def _addresses(cursor: Cursor, batch: Batch, parts: list[bytes]) -> None:
+def _addresses(batch: Batch, made: Script) -> None:
     if batch.freed:
-        freed = (sorted(batch.freed),)
-        parts.append(cursor.mogrify("DELETE FROM storage_address WHERE address = ANY(%s)", freed))
-    for shared, suffix in ((False, b""), (True, b" ON CONFLICT DO NOTHING")):
-        rows = sorted((address,) for address, kind in batch.addresses.items() if kind is shared)
-        if rows:
-            _insert(cursor, parts, "storage_address (address)", rows)
-            parts[-1] += suffix
+        made.add("DELETE FROM storage_address WHERE address = ANY(%s)", (sorted(batch.freed),))
+    made.insert(
+        "storage_address",
+        "address",
+        sorted((address,) for address, shared in batch.addresses.items() if not shared),
+    )
+    shared = sorted((address,) for address, shared in batch.addresses.items() if shared)
+    if shared:
+        made.insert_all("storage_address", "address", shared, UNLESS_THERE)
 
 
-def _puts(cursor: Cursor, batch: Batch, kind: Kind, rows: list[Put], parts: list[bytes]) -> None:
+def _puts(batch: Batch, kind: Kind, rows: list[Put], made: Script) -> None:
     new = [row for row in rows if row.new]
     if new:
-        into, values = _COLUMNS.get(kind, _asset_row)(batch, kind, new)
-        _insert(cursor, parts, into, values)
+        made.insert(*_COLUMNS.get(kind, _asset_row)(batch, kind, new))
     changed = [row for row in rows if not row.new]
     if changed:
-        parts.append(
-            cursor.mogrify(
-                f"UPDATE {TABLES[kind]} t SET document = v.document"  # noqa: S608
-                " FROM unnest(%s::uuid[], %s::bytea[]) AS v(key, document) WHERE t.key = v.key",
-                ([row.key for row in changed], [_bytes(row.message) for row in changed]),
-            )
+        made.add(
+            f"UPDATE {TABLES[kind]} t SET document = v.document"  # noqa: S608
+            " FROM unnest(%s::uuid[], %s::bytea[]) AS v(key, document) WHERE t.key = v.key",
+            ([row.key for row in changed], [_bytes(row.message) for row in changed]),
         )
     if kind == ASSET_DATA_SAMPLE:
         pairs = sorted(
@@ -147,36 +143,31 @@ def _puts(cursor: Cursor, batch: Batch, kind: Kind, rows: list[Put], parts: list
             for manager in row.message.data_manager_keys
         )
         if pairs:
-            _insert(cursor, parts, "data_sample_manager (manager, sample)", pairs)
-            parts[-1] += b" ON CONFLICT DO NOTHING"
+            made.insert_all("data_sample_manager", "manager, sample", pairs, UNLESS_THERE)
 
 
-def _tasks(cursor: Cursor, batch: Batch, parts: list[bytes]) -> None:
+def _tasks(batch: Batch, made: Script) -> None:
     added = sorted(batch.added.values(), key=lambda change: change.task.key)
-    rows = [_task_row(batch.channel, change) for change in added]
-    columns = (
-        "compute_task (key, channel, plan, function, owner, worker, status, pending, has_disabled,"
-        " created, document)"
+    made.insert(
+        "compute_task", TASK_COLUMNS, [_task_row(batch.channel, change) for change in added]
     )
-    _insert(cursor, parts, columns, rows)
     pairs = [(parent, change.task.key) for change in added for parent in change.parents]
-    _insert(cursor, parts, "task_parent (parent, child)", pairs)
-    moved = [task for key, task in sorted(batch.touched.items()) if key not in batch.added]
-    if moved:
-        parts.append(
-            cursor.mogrify(
-                "UPDATE compute_task t SET status = v.status, pending = v.pending,"
-                " has_disabled = v.has_disabled"
-                " FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::bool[])"
-                " AS v(key, status, pending, has_disabled) WHERE t.key = v.key",
-                (
-                    [task.key for task in moved],
-                    [task.status for task in moved],
-                    [task.pending for task in moved],
-                    [task.has_disabled for task in moved],
-                ),
-            )
-        )
+    made.insert("task_parent", "parent, child", pairs)
+    moved = [
+        (task.key, task.status, task.pending, task.has_disabled)
+        for key, task in sorted(batch.touched.items())
+        if key not in batch.added
+    ]
+    if len(moved) <= FEW:
+        made.call("ledger_move_task", moved)
+        return
+    made.add(
+        "UPDATE compute_task t SET status = v.status, pending = v.pending,"
+        " has_disabled = v.has_disabled"
+        " FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::bool[])"
+        " AS v(key, status, pending, has_disabled) WHERE t.key = v.key",
+        [list(column) for column in zip(*moved, strict=True)],
+    )
 
 
 def _task_row(channel: str, change: AddTask) -> tuple[Any, ...]:
@@ -198,7 +189,8 @@ def _task_row(channel: str, change: AddTask) -> tuple[Any, ...]:
 
 
 # ------------------------------------------------------------------ columns of each kind
-Rows = tuple[str, list[tuple[Any, ...]]]
+Rows = tuple[str, str, list[tuple[Any, ...]]]
+"""A table, columns of it, rows of them."""
 
 
 def _bytes(message: Message) -> bytes:
@@ -207,51 +199,66 @@ def _bytes(message: Message) -> bytes:
 
 def _asset_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
     return (
-        f"{TABLES[kind]} (key, channel, created, document)",
+        TABLES[kind],
+        "key, channel, created, document",
         [(p.key, batch.channel, batch.dates[kind, p.key], _bytes(p.message)) for p in puts],
     )
 
 
 def _organization_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
     return (
-        "organization (channel, id, document)",
+        "organization",
+        "channel, id, document",
         [(batch.channel, p.key, _bytes(p.message)) for p in puts],
     )
 
 
 def _plan_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
-    return "compute_plan (key, channel, owner, created, document)", [
-        (p.key, batch.channel, p.message.owner, batch.dates[kind, p.key], _bytes(p.message))
-        for p in puts
-        if isinstance(p.message, ComputePlan)
-    ]
+    return (
+        "compute_plan",
+        "key, channel, owner, created, document",
+        [
+            (p.key, batch.channel, p.message.owner, batch.dates[kind, p.key], _bytes(p.message))
+            for p in puts
+            if isinstance(p.message, ComputePlan)
+        ],
+    )
 
 
 def _model_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
-    return "model (key, channel, task, document)", [
-        (p.key, batch.channel, p.message.compute_task_key, _bytes(p.message))
-        for p in puts
-        if isinstance(p.message, Model)
-    ]
+    return (
+        "model",
+        "key, channel, task, document",
+        [
+            (p.key, batch.channel, p.message.compute_task_key, _bytes(p.message))
+            for p in puts
+            if isinstance(p.message, Model)
+        ],
+    )
 
 
 def _performance_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
-    return "performance (task, identifier, channel, created, document)", [
-        (
-            p.message.compute_task_key,
-            p.message.compute_task_output_identifier,
-            batch.channel,
-            batch.dates[kind, p.key],
-            _bytes(p.message),
-        )
-        for p in puts
-        if isinstance(p.message, Performance)
-    ]
+    return (
+        "performance",
+        "task, identifier, channel, created, document",
+        [
+            (
+                p.message.compute_task_key,
+                p.message.compute_task_output_identifier,
+                batch.channel,
+                batch.dates[kind, p.key],
+                _bytes(p.message),
+            )
+            for p in puts
+            if isinstance(p.message, Performance)
+        ],
+    )
 
 
 def _report_row(batch: Batch, kind: Kind, puts: Iterable[Put]) -> Rows:
     return (
-        "failure_report (key, channel, document)",
+        "failure_report",
+        "key, channel, document",
         [(p.key, batch.channel, _bytes(p.message)) for p in puts],
     )
 

@@ -22,8 +22,9 @@ import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from orchestrator.database import connect, knows_revision, migrate
+from orchestrator.database import connect
 from orchestrator.maintenance.tables import EVERY
+from orchestrator.schema import knows_revision, migrate
 
 FORMAT = "substra-ray ledger"
 VERSION = 1

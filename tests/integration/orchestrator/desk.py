@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from google.protobuf.message import Message
 
 from orchestrator.commands import COMMANDS
-from orchestrator.database import connect, migrate
+from orchestrator.database import connect
 from orchestrator.events import Event
 from orchestrator.identity import Caller
+from orchestrator.limits import checked_parts
+from orchestrator.schema import migrate
 from orchestrator.writer import Job, Outcome, Writer
 from protos.orchestrator.organization_pb2 import RegisterOrganizationParam
 from tests.integration.orchestrator.waiting import until
@@ -25,6 +27,8 @@ class Desk:
     def __init__(self, url: str) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self.events: list[Event] = []
+        self.groups: list[int] = []
+        """How many calls were answered at once."""
         self._some = threading.Condition()
         self._sent = 0
         self._lock = connect(url, "test")
@@ -37,6 +41,7 @@ class Desk:
 
     def _deliver(self, outcomes: Sequence[tuple[Job, Outcome]], events: Sequence[Event]) -> None:
         with self._some:
+            self.groups.append(len(outcomes))
             self.outcomes |= {job.reply: outcome for job, outcome in outcomes}
             self.events += events
             self._some.notify_all()
@@ -44,7 +49,17 @@ class Desk:
     def send(self, rpc: str, request: Message, by: str) -> int:
         """Queue a call; the number of its outcome."""
         self._sent += 1
-        self.writer.submit(Job(COMMANDS[rpc], Caller(by, "mychannel"), request, self._sent, rpc))
+        self.writer.submit(
+            Job(
+                COMMANDS[rpc],
+                Caller(by, "mychannel"),
+                request,
+                self._sent,
+                rpc,
+                parts=checked_parts(request),
+                size=request.ByteSize(),
+            )
+        )
         return self._sent
 
     def wait(self, number: int) -> Outcome:

@@ -21,7 +21,8 @@ METHODS = {
     for service in wire.services()
     for method in service.methods
 }
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
+STREAM_S = 180.0  # a stream is open while others work
 
 
 class Member:
@@ -70,7 +71,7 @@ class Member:
         headers = self.metadata if metadata is None else metadata
         return send(request, metadata=headers, timeout=DEADLINE_S, wait_for_ready=wait)
 
-    def subscribe(self, after: str = "", timeout_s: float = DEADLINE_S) -> Any:
+    def subscribe(self, after: str = "", timeout_s: float = STREAM_S) -> Any:
         """The stream; `cancel()` ends it."""
         send = self.channel.unary_stream(
             "/orchestrator.EventService/SubscribeToEvents",

@@ -13,7 +13,7 @@ from queue import Queue
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-READY_S = 20.0
+READY_S = 120.0  # a start takes 2 s of CPU, which a busy machine may be slow to give
 CHANNELS = "channels: {mychannel: [a, b], yourchannel: [a, d]}\n"
 
 

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import state
+from orchestrator import state, writer
 from orchestrator.errors import Refusal
 from orchestrator.events import Event
 from protos.orchestrator import computetask_pb2 as t
@@ -86,3 +86,39 @@ def test_a_task_on_a_function_of_the_same_group_finds_its_data(
                 office.send("ComputeTaskService/RegisterTasks", tasks, "a"),
             ]
         assert [_text(office.wait(call)) for call in calls] == [OK, OK]
+
+
+@pytest.mark.parametrize(
+    ("bound", "most", "groups"),
+    [("GROUP_PARTS", 4, [1, 4, 4, 2]), ("GROUP_EVENTS", 3, [1, 3, 3, 3, 1])],
+)
+def test_a_group_ends_when_it_has_enough_to_do(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, bound: str, most: int, groups: list[int]
+) -> None:
+    """What is put back keeps its place, so that nobody waits long for a big group."""
+    monkeypatch.setattr(writer, bound, most)
+    plans = [r.new_plan() for _ in range(10)]
+    with desk(database_url) as office:
+        office.groups.clear()
+        with office.held():
+            calls = [office.send("ComputePlanService/RegisterPlan", plan, "a") for plan in plans]
+        assert [_text(office.wait(call)) for call in calls] == [OK] * 10
+        assert office.groups == groups
+        assert [event.new.key for event in office.events][1:] == [plan.key for plan in plans]
+        assert office.writer.waiting_bytes == 0
+
+
+def test_a_large_call_is_a_group_of_its_own(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GROUP_PARTS", 5)
+    samples = [
+        RegisterDataSamplesParam(samples=[r.new_data_sample() for _ in range(n)])
+        for n in (2, 9, 2, 3)
+    ]
+    with desk(database_url) as office:
+        office.groups.clear()
+        with office.held():
+            calls = [office.send("DataSampleService/RegisterDataSamples", s, "a") for s in samples]
+        assert [_text(office.wait(call)) for call in calls] == [OK] * 4
+        assert office.groups == [1, 1, 1, 2]

@@ -221,6 +221,7 @@ def test_durations_are_read_as_the_original_writes_them(
         ({"ORCHESTRATOR_GRPC_KEEPALIVE_POLICY_MIN_TIME": "soon"}, "a duration such as"),
         ({"ORCHESTRATOR_REPLAY_EVENTS_BATCH_SIZE": "0"}, "greater than or equal to 1"),
         ({"ORCHESTRATOR_LISTEN": "nine"}, "an address such as"),
+        ({"ORCHESTRATOR_LISTEN": "127.0.0.1:65536"}, "an address such as"),
     ],
 )
 def test_variables_that_do_not_go_together_are_refused(
