@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from backend.assets.failure_reports.tables import FailureReport
 from backend.kit.bulk import insert_rows
+from backend.kit.wire import name_of
 from protos.orchestrator import event_pb2, failure_report_pb2
 
 
@@ -53,8 +54,8 @@ def _row(channel: str, report: failure_report_pb2.FailureReport) -> dict[str, An
     return {
         "asset_key": report.asset_key,
         "channel": channel,
-        "asset_type": failure_report_pb2.FailedAssetKind.Name(report.asset_type),
-        "error_type": failure_report_pb2.ErrorType.Name(report.error_type),
+        "asset_type": name_of(failure_report_pb2.FailedAssetKind, report.asset_type),
+        "error_type": name_of(failure_report_pb2.ErrorType, report.error_type),
         "owner": report.owner,
         "creation_date": report.creation_date.ToDatetime(UTC),
         "logs_address": address.storage_address or None if address else None,

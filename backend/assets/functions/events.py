@@ -9,7 +9,7 @@ from sqlmodel import Session
 from backend.assets.functions.tables import Function, FunctionInput, FunctionOutput
 from backend.kit.bulk import insert_rows
 from backend.kit.columns import core
-from backend.kit.wire import kind_name, permission_columns
+from backend.kit.wire import kind_name, name_of, permission_columns
 from protos.orchestrator import event_pb2, function_pb2
 
 # A status moves only to one that stands later here (rule 4); the last three are final.
@@ -64,10 +64,7 @@ def register(session: Session, channel: str, function: function_pb2.Function) ->
 
 def status_name(function: function_pb2.Function) -> str:
     """`FUNCTION_STATUS_READY` for its number; unknown numbers become FUNCTION_STATUS_UNKNOWN."""
-    try:
-        return function_pb2.FunctionStatus.Name(function.status)
-    except ValueError:
-        return "FUNCTION_STATUS_UNKNOWN"
+    return name_of(function_pb2.FunctionStatus, function.status)
 
 
 def _update(session: Session, channel: str, function: function_pb2.Function) -> None:

@@ -17,9 +17,13 @@ from backend.assets.compute_plans.states import PlanChanges
 from backend.assets.tasks.states import FINAL, TaskState, TaskStatus, moved
 from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput, ComputeTaskOutputAsset
 from backend.kit.bulk import insert_rows, update_rows
+from backend.kit.wire import kind_name
 from protos.orchestrator import common_pb2, computetask_pb2, event_pb2
 
 log = structlog.get_logger()
+_NAMES: dict[int, str] = {
+    number: name for name, number in computetask_pb2.ComputeTaskStatus.items() if number
+}
 
 TAG = "__tag__"
 """The entry of a task's metadata on the ledger that carries the task's tag (rest-api.md 12.2)."""
@@ -88,7 +92,7 @@ def register_output_assets(
             "task_key": asset.compute_task_key,
             "identifier": asset.compute_task_output_identifier,
             "asset_key": asset.asset_key,
-            "asset_kind": common_pb2.AssetKind.Name(asset.asset_kind),
+            "asset_kind": kind_name(asset.asset_kind),
             "channel": channel,
         }
         for asset in assets
@@ -97,7 +101,15 @@ def register_output_assets(
 
 
 def _status(task: computetask_pb2.ComputeTask) -> TaskStatus:
-    return TaskStatus(computetask_pb2.ComputeTaskStatus.Name(task.status))
+    """The task's status. One that this version does not know counts as the first of all.
+
+    The contract has no task without a known status (rest-api.md 7). No task moves back to the first, and
+    all others are forward from it.
+    """
+    if task.status not in _NAMES:
+        log.warning("task_status_unknown", task=task.key, status=task.status)
+        return TaskStatus.WAITING_FOR_BUILDER_SLOT
+    return TaskStatus(_NAMES[task.status])
 
 
 def _row(channel: str, task: computetask_pb2.ComputeTask) -> dict[str, Any]:
