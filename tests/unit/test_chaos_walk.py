@@ -64,26 +64,33 @@ def test_a_group_that_goes_wrong_is_tried_one_by_one(
     assert outcomes(found) == {"ledger.a": "ok", "runner.a": "a task is lost", "store.a": "ok"}
 
 
+class OneDiesBefore:
+    """A story in which the death at `first` keeps `second` from being reached."""
+
+    def __init__(self, armory: Armory, first: str, second: str) -> None:
+        self._armory = armory
+        self._order = (first, second)
+        self.tried: list[set[str]] = []
+
+    def __call__(self, _callers: object) -> Story:
+        folder = self._armory.folder
+        armed = {path.name for path in (folder / "armed").iterdir()}
+        self.tried.append(armed)
+        reached = next(point for point in self._order if point in armed)
+        (folder / "armed" / reached).rename(folder / "hit" / reached)
+        return Story({})
+
+
 def test_a_point_that_others_kept_from_being_reached_is_tried_alone(
     armory: Armory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[set[str]] = []
-
-    def scenario(_callers: object) -> Story:
-        armed = {path.name for path in (armory.folder / "armed").iterdir()}
-        tried.append(armed)
-        if "ledger.a" in armed:
-            (armory.folder / "armed" / "ledger.a").rename(armory.folder / "hit" / "ledger.a")
-        elif armed:
-            (armory.folder / "armed" / "store.a").rename(armory.folder / "hit" / "store.a")
-        return Story({})
-
-    monkeypatch.setattr(module, "SCENARIOS", {"story": scenario})
+    story = OneDiesBefore(armory, "ledger.a", "store.a")
+    monkeypatch.setattr(module, "SCENARIOS", {"story": story})
     monkeypatch.setattr(module, "UNTIL_HIT_S", 0.1)
     walk = Walk(armory, [], lambda tasks: None, together=2)
     found = list(walk.steps({"story": ["ledger.a", "store.a"]}, float("inf")))
     assert outcomes(found) == {"ledger.a": "ok", "store.a": "ok"}
-    assert tried == [{"ledger.a", "store.a"}, {"store.a"}]
+    assert story.tried == [{"ledger.a", "store.a"}, {"store.a"}]
 
 
 def test_what_the_time_did_not_suffice_for_is_said(

@@ -46,6 +46,9 @@ TRANSFERS = 4
 MOST_FLYING = 2 * TRANSFERS
 """Tasks handed to the transfer threads at a time: their leases are kept only while a thread has them."""
 
+CANCELED_S = 0.1
+"""When tasks of ended plans are looked at again while a batch of such tasks is being canceled."""
+
 TURN_S = 0.2
 """When a task looks again whether another one of its plan still has the chainkeys."""
 
@@ -109,6 +112,9 @@ class Preparation:
         self._canceled = canceled
         self._count = threading.Lock()
         self._flying = 0
+        self._is_canceling = (
+            False  # one batch at a time, or those of a ledger that is away would pile up
+        )
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         self._fetching = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="fetch")
         self._canceling = ThreadPoolExecutor(1, thread_name_prefix="canceling")
@@ -117,6 +123,8 @@ class Preparation:
         """Look at a batch of new tasks; False when there was none."""
         slow: list[tuple[Claimed, TaskContext]] = []
         over: list[Claimed] = []
+        over_later: list[Claimed] = []
+        canceling = self._is_canceling
         unknown: list[Claimed] = []
         behind: list[Claimed] = []
         with self._database.transaction(durable=False) as session:
@@ -136,6 +144,8 @@ class Preparation:
                     ready += 1
                 elif step is Prepare.DROP:
                     store.drop(work)
+                elif step is Prepare.CANCEL and canceling:
+                    over_later.append(work)
                 elif step is Prepare.CANCEL:
                     over.append(store.take(work))
                 elif step is Prepare.WAIT or context is None:
@@ -145,6 +155,7 @@ class Preparation:
                 else:
                     slow.append((store.take(work), context))
             store.wait(unknown, "its task is not known yet", 1.0)
+            store.wait(over_later, "its plan ended", CANCELED_S)
             cause = "it waits for other transfers"
             store.wait(behind[:MOST_FLYING], cause, 0.5)
             store.wait(behind[MOST_FLYING:], cause, CROWDED_S)
@@ -155,6 +166,7 @@ class Preparation:
                 self._flying += 1
             self._pool.submit(self._guarded, work, context)
         if over:
+            self._is_canceling = True
             self._canceling.submit(self._cancel, over)
         return bool(works)
 
@@ -215,6 +227,14 @@ class Preparation:
 
         What is not over then waits for its lease to run out, and is looked at again.
         """
+        try:
+            self._cancel_all(works)
+        except Exception as error:
+            log.exception("cancel_failed", error=repr(error))
+        finally:
+            self._is_canceling = False
+
+    def _cancel_all(self, works: Sequence[Claimed]) -> None:
         over: set[UUID] = set()
         for channel in sorted({work.channel for work in works}):
             tasks = [work.key for work in works if work.channel == channel]

@@ -91,16 +91,43 @@ def fetch(
     )
 
 
-def test_a_large_file_comes_in_several_ranges_at_once(tmp_path: Path) -> None:
-    step = -(-SIZE // 4)
-    together = threading.Barrier(3, timeout=20)
+class Meeting:
+    """None of these positions is sent before all of them were asked for."""
 
-    def cut(position: int) -> bool:
-        if position in (step, 2 * step, 3 * step):
-            together.wait()  # none of the three gets a byte before all have asked
+    def __init__(self, *positions: int) -> None:
+        self._positions = positions
+        self._together = threading.Barrier(len(positions), timeout=20)
+
+    def cut(self, position: int) -> bool:
+        if position in self._positions:
+            self._together.wait()
         return False
 
-    with owner(cut=staticmethod(cut)) as (url, asked):
+
+class Cuts:
+    """Hangs up so many times, never in the first piece, and counts what was sent."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+        self.sent = 0
+
+    def cut(self, position: int) -> bool:
+        with self._lock:
+            due = position > MIB and self._left > 0
+            self._left -= due
+            return due
+
+    def piece(self, start: int, end: int) -> bytes:
+        with self._lock:
+            self.sent += end - start
+        return CONTENT[start:end]
+
+
+def test_a_large_file_comes_in_several_ranges_at_once(tmp_path: Path) -> None:
+    step = -(-SIZE // 4)
+    meeting = Meeting(step, 2 * step, 3 * step)
+    with owner(cut=staticmethod(meeting.cut)) as (url, asked):
         assert fetch(url, tmp_path / "model") == SIZE
     assert (tmp_path / "model").read_bytes() == CONTENT
     assert len(asked) == 5
@@ -108,23 +135,11 @@ def test_a_large_file_comes_in_several_ranges_at_once(tmp_path: Path) -> None:
 
 
 def test_after_cuts_only_what_is_missing_comes_again(tmp_path: Path) -> None:
-    cuts = iter(range(6))
-    lock = threading.Lock()
-
-    def cut(position: int) -> bool:
-        with lock:
-            return position > MIB and next(cuts, None) is not None
-
-    given: list[int] = []
-
-    def piece(start: int, end: int) -> bytes:
-        given.append(end - start)
-        return CONTENT[start:end]
-
-    with owner(cut=staticmethod(cut), piece=staticmethod(piece)) as (url, _):
+    cuts = Cuts(6)
+    with owner(cut=staticmethod(cuts.cut), piece=staticmethod(cuts.piece)) as (url, _):
         assert fetch(url, tmp_path / "model") == SIZE
     assert (tmp_path / "model").read_bytes() == CONTENT
-    assert sum(given) < 2 * SIZE
+    assert cuts.sent < 2 * SIZE
 
 
 def test_a_stopped_transfer_goes_on_in_another_process(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.results import model_key
 from backend.engine.compute.store import InputAsset
 from tests.integration.backend.engine.world import (
@@ -272,8 +273,22 @@ def test_a_transient_model_of_another_organization_leaves_our_cache_too(world: W
     cached.write_bytes(b"weights")
     world.finish_elsewhere(parent, model)
     world.give(session, world.result(world.lease(session)))
+    assert cached.exists()
     world.theirs.disable_output(str(parent), "model")
     eventually(lambda: not cached.exists(), "it leaves the cache")
+
+
+class MeetingCache:
+    """Stands before a cache: no model is brought before so many are asked for at once."""
+
+    def __init__(self, cache: AssetCache, together: int) -> None:
+        self._bring, self._models = cache.bring, cache.models
+        self._together = threading.Barrier(together, timeout=15)
+
+    def bring(self, asset: InputAsset, *given: Any) -> Path:
+        self._together.wait()
+        (self._models / str(asset.key)).write_bytes(b"weights")
+        return self._bring(asset, *given)
 
 
 def test_inputs_of_one_task_are_fetched_side_by_side(world: World) -> None:
@@ -281,15 +296,8 @@ def test_inputs_of_one_task_are_fetched_side_by_side(world: World) -> None:
     plan, session = world.plan(), world.session()
     parents = [world.task(plan, function, worker=OTHER) for _ in range(2)]
     task = world.task(plan, function, shared=parents)
-    together = threading.Barrier(2, timeout=15)
-    bring = world.cache.bring
-
-    def slow(asset: InputAsset, *given: Any) -> Path:
-        together.wait()  # neither ends before both have begun
-        (world.cache.models / str(asset.key)).write_bytes(b"weights")
-        return bring(asset, *given)
-
-    world.cache.bring = slow  # type: ignore[method-assign, assignment]
+    meeting = MeetingCache(world.cache, 2)
+    world.cache.bring = meeting.bring  # type: ignore[method-assign, assignment]
     for parent in parents:
         world.finish_elsewhere(parent, model_key(parent, "model", 0))
     lease = world.lease(session)

@@ -5,6 +5,7 @@ import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -130,24 +131,30 @@ def test_a_folder_that_changed_after_its_registration_is_refused(
         cache.bring(sample(uuid4(), checksum, folder=str(folder)), CHANNEL)
 
 
+class SlowUnpack:
+    """Unpacks when told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, *given: Any, **named: Any) -> str:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return unpack(*given, **named)
+
+
 def test_who_waits_for_the_same_asset_may_stop_waiting(
     cache: AssetCache, storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = sample(uuid4(), "", stored_sample(storage, {"a.bin": b"x"}))
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(*given: object, **named: object) -> str:
-        begun.set()
-        assert go_on.wait(30)
-        return unpack(*given, **named)  # type: ignore[arg-type]
-
+    slow = SlowUnpack()
     monkeypatch.setattr("backend.engine.compute.cache.unpack", slow)
     first = threading.Thread(target=cache.bring, args=(asset, CHANNEL))
     first.start()
-    assert begun.wait(30)
+    assert slow.begun.wait(30)
     with pytest.raises(TransferStopped):
         cache.bring(asset, CHANNEL, lambda: True)
-    go_on.set()
+    slow.go_on.set()
     first.join(30)
     assert left(cache) == [str(asset.key)]
 

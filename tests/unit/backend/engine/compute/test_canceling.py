@@ -28,48 +28,59 @@ def canceled(answer: Callable[[str], None], tasks: list[UUID]) -> Any:
     return cancel_tasks(ledger, tasks, "plan canceled"), ledger.calls  # type: ignore[arg-type]
 
 
-def test_calls_are_made_side_by_side() -> None:
-    together = threading.Barrier(8, timeout=10)
+def meeting(count: int) -> Callable[[str], None]:
+    """No call is answered before so many were made."""
+    together = threading.Barrier(count, timeout=10)
 
     def answer(key: str) -> None:
         together.wait()
 
+    return answer
+
+
+def refusing(error: LedgerError, only: UUID | None = None) -> Callable[[str], None]:
+    """An answer that raises this error, for one task or for all."""
+
+    def answer(key: str) -> None:
+        if only is None or key == str(only):
+            raise error
+
+    return answer
+
+
+ENDED = LedgerError(
+    grpc.StatusCode.FAILED_PRECONDITION,
+    "event transitionCanceled inappropriate in current state STATUS_DONE",
+)
+UNKNOWN_TASK = LedgerError(grpc.StatusCode.NOT_FOUND, "OE0101: no such task")
+AWAY = LedgerError(grpc.StatusCode.UNAVAILABLE, "away")
+
+
+def test_calls_are_made_side_by_side() -> None:
     tasks = [uuid4() for _ in range(8)]
-    found, _ = canceled(answer, tasks)
+    found, _ = canceled(meeting(8), tasks)
     assert found.over == set(tasks)
     assert found.error is None
 
 
 def test_a_task_that_ended_meanwhile_is_over() -> None:
-    def answer(key: str) -> None:
-        words = "event transitionCanceled inappropriate in current state STATUS_DONE"
-        raise LedgerError(grpc.StatusCode.FAILED_PRECONDITION, words)
-
     tasks = [uuid4(), uuid4()]
-    found, _ = canceled(answer, tasks)
+    found, _ = canceled(refusing(ENDED), tasks)
     assert found.over == set(tasks)
     assert found.error is None
 
 
 def test_a_refused_task_leaves_the_others_alone() -> None:
     refused, other = uuid4(), uuid4()
-
-    def answer(key: str) -> None:
-        if key == str(refused):
-            raise LedgerError(grpc.StatusCode.NOT_FOUND, "OE0101: no such task")
-
-    found, _ = canceled(answer, [refused, other])
+    found, _ = canceled(refusing(UNKNOWN_TASK, refused), [refused, other])
     assert found.over == {other}
-    assert found.error.details == "OE0101: no such task"
+    assert found.error is UNKNOWN_TASK
 
 
 def test_a_ledger_that_does_not_answer_is_not_asked_a_thousand_times() -> None:
-    def answer(key: str) -> None:
-        raise LedgerError(grpc.StatusCode.UNAVAILABLE, "away")
-
-    found, calls = canceled(answer, [uuid4() for _ in range(1_000)])
+    found, calls = canceled(refusing(AWAY), [uuid4() for _ in range(1_000)])
     assert found.over == set()
-    assert found.error.outcome_unknown
+    assert found.error is AWAY
     assert len(calls) <= 64
 
 
