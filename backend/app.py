@@ -92,6 +92,7 @@ def create_app(settings: Settings, node: Node | None = None) -> FastAPI:
         app.include_router(router)
     app.router.default = slash_or_not_found(lambda: app.router.routes)
     reads = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    app.state.api_routes = reads
     threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
     app.state.read_threads = threads
     answer = exception_answers.answer_to

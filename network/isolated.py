@@ -5,6 +5,7 @@ organization. Without a database address the bundled PostgreSQL runs below the s
 command does.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -26,11 +27,16 @@ USERS = (
 STOP_S = 10.0
 
 
+class FolderInUse(RuntimeError):
+    """Another `serve` or `fixtures` works on this state folder; the text says the way out."""
+
+
 @contextmanager
 def isolated(state: Path, *, port: int) -> Iterator[Settings]:
     """Settings of an API on `port` whose database answers, until the block ends.
 
     Raises:
+        FolderInUse: the bundled server runs for another command already.
         PostgresUnavailable, TimeoutError: the bundled server is not there, or does not start.
     """
     folder = private_folder(state.expanduser().absolute() / "isolated")
@@ -38,7 +44,7 @@ def isolated(state: Path, *, port: int) -> Iterator[Settings]:
     if settings.DATABASE_URL or "DATABASE_HOSTNAME" in os.environ:
         yield settings
         return
-    with _bundled(folder) as url:
+    with _alone(folder), _bundled(folder) as url:
         yield settings.model_copy(update={"DATABASE_URL": url})
 
 
@@ -59,6 +65,20 @@ def _settings(folder: Path, port: int) -> Settings:
     }
     unsaid = {name: value for name, value in defaults.items() if name not in os.environ}
     return given.model_copy(update=unsaid)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The bundled server starts by ending one that was left over, which must not be another command's."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUse(
+                f"Another `substra-ray serve` or `fixtures` uses {folder.parent}: "
+                "end it, or give another folder with --state."
+            ) from None
+        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from backend.kit.answers import JsonAnswer
 from backend.kit.errors import ApiError
@@ -103,7 +104,20 @@ def _http(request: Request, error: Exception) -> JsonAnswer:
     elif error.status_code == 400 and detail == "There was an error parsing the body":
         detail = "JSON parse error - the body is not UTF-8 JSON"
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
     return JsonAnswer({"detail": detail}, status_code=error.status_code, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route of the path; the exception knows those of the first one only."""
+    methods: set[str] = set()
+    for route in request.app.state.api_routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
 
 
 def _database(request: Request, error: Exception) -> JsonAnswer:

@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an isolated API with sample data, on the bundled PostgreSQL."""
-    state, port = str(tmp_path_factory.mktemp("isolated")), free_port()
+    state, port = str(tmp_path_factory.getbasetemp() / "isolated"), free_port()
     for _ in range(2):  # the second changes nothing
         subprocess.run(
             command("fixtures", "--state", state),
@@ -176,3 +176,41 @@ def test_serve_without_settings_says_what_it_needs() -> None:
     )
     assert done.returncode == 2
     assert "ISOLATED=1" in done.stderr
+
+
+def test_serve_with_a_settings_file_that_is_none_says_so(tmp_path: Path) -> None:
+    malformed = tmp_path / "malformed.json"
+    malformed.write_text("[]")
+    malformed.chmod(0o600)
+    for file in (tmp_path / "nothing.json", malformed):
+        done = subprocess.run(
+            command("serve", "--settings", str(file), "--port", str(free_port())),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 3
+        assert file.name in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def _refused(*words: str) -> str:
+    """What a command says that ends at once with status 1."""
+    done = subprocess.run(
+        command(*words), env=environment(ISOLATED="1"), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_second_command_leaves_a_served_database_alone(
+    url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = str(tmp_path_factory.getbasetemp() / "isolated")
+    for words in (["fixtures"], ["serve", "--port", str(free_port())]):
+        assert "--state" in _refused(*words, "--state", state)
+    assert httpx.get(f"{url}/readiness").text == "OK"
+    port = url.rpartition(":")[2]
+    assert "--port" in _refused("serve", "--port", port, "--state", f"{state}-other")

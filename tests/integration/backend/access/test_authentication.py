@@ -64,6 +64,24 @@ def test_wrong_credentials_are_refused_in_the_contracts_words(
     assert _detail(client, authorization) == (401, expected)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/function/00000000-0000-4000-8000-000000000000/", "GET, HEAD, PUT"),
+        ("POST", "/task/", "GET, HEAD"),
+        ("TRACE", "/function/", "GET, HEAD, POST"),
+        ("GET", "/me/login/", "POST"),
+        ("POST", "/users/org-1/", "DELETE, GET, HEAD, PUT"),
+    ],
+)
+def test_other_methods_are_told_which_there_are(
+    user: Client, method: str, path: str, allowed: str
+) -> None:
+    answer = user.request(method, f"/org-1{path}")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    assert answer.json() == {"detail": f'Method "{method}" not allowed.'}
+
+
 def test_refusals_carry_the_challenge(client: Client) -> None:
     assert client.get("/org-1/organization/").headers["WWW-Authenticate"] == "Token"
 
