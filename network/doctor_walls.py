@@ -41,11 +41,14 @@ def judged(walls: dict[str, Any]) -> Iterator[Finding]:
     yield _seccomp(bool(walls["seccomp"]))
     yield _landlock(abi, mounts)
     yield _namespaces(mounts)
-    yield _signals(bool(walls.get("signals")), mounts)
+    yield _processes(bool(walls.get("processes")))
+    yield _signals(bool(walls.get("signals")), mounts, bool(walls.get("processes")))
     yield _run_lines(abi >= TCP)
-    yield _user(mounts)
+    yield _user(mounts, bool(walls.get("user")))
     text = "of each process by the kernel, of all together by a watcher four times a second"
     yield Finding("isolation", "limits of memory and processes", "ok", text)
+    text = "a task's CPUs are its own while there are enough, and it cannot change them"
+    yield Finding("isolation", "CPUs", "ok" if walls["seccomp"] else "warning", text)
 
 
 def _seccomp(holds: bool) -> Finding:
@@ -104,13 +107,22 @@ def _reads(path: str) -> str | None:
         return None
 
 
-def _signals(scoped: bool, mounts: bool) -> Finding:
+def _processes(own: bool) -> Finding:
+    if own:
+        text = "a task and a RUN line see their own only, and whatever is left ends with them"
+        return Finding("isolation", "processes", "ok", text)
+    text = "no namespace of their own can be had here: what a task leaves behind is found and ended by us"
+    return Finding("isolation", "processes", "warning", text)
+
+
+def _signals(scoped: bool, mounts: bool, own_processes: bool) -> Finding:
     if scoped:
         return Finding("isolation", "signals", "ok", "functions reach their own processes only")
     who = "a function that starts without a zygote" if mounts else "a function"
-    text = (
-        f"{who} can send signals to processes of this user, and so end them (Linux 6.12 forbids it)"
-    )
+    text = f"{who} can send signals to processes of this user, and so end them"
+    if own_processes:
+        text = "functions that run from one zygote at the same time can end each other"
+    text += " (Linux 6.12 forbids it)"
     return Finding("isolation", "signals", "warning", text)
 
 
@@ -125,11 +137,15 @@ def _run_lines(limited: bool) -> Finding:
     return Finding("isolation", "network of RUN lines", "warning", text)
 
 
-def _user(mounts: bool) -> Finding:
+def _user(mounts: bool, own: bool) -> Finding:
     if os.geteuid() != 0:
         return Finding("isolation", "user", "ok", "functions run as this user, without privileges")
+    if own:
+        text = "we are root: each environment, runner and build has a user of its own, who owns nothing"
+        return Finding("isolation", "user", "ok", text)
     seen = "; they see themselves as 1001" if mounts else ""
     text = (
-        f"functions run as root without any capability{seen}: an ordinary user is the better choice"
+        f"functions run as root without any capability{seen}: root with all capabilities on Linux 5.12 or "
+        "newer gives them users of their own, and an ordinary user is the better choice"
     )
     return Finding("isolation", "user", "warning", text)

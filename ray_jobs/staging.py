@@ -111,6 +111,8 @@ def stage(
             "shared_memory_bytes": session.shared_memory_bytes,
             "cpus": list(share.cpus),
             "devices": list(share.devices),
+            "own_processes": True,
+            "user": f"{session.run_folder} {session.session}",
         },
     )
 

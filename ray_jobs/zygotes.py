@@ -212,6 +212,7 @@ class Zygotes:
             "mounts": self._session.mount_wall,
             "processes": True,
             "nested": True,
+            "user": f"{self._folder} {name}",
         }
         command = [*isolated_python(), str(_INNER / "confine.py"), "-", json.dumps(policy), "--"]
         command += [str(environment.python), "-u", str(_INNER / "zygote.py")]

@@ -8,7 +8,9 @@ A policy names what stays: `read`, `execute` (readable too), `write` (all three)
 `network` is "none" or "internet" with TCP `ports`; `limits` are `processes`, `memory_bytes`, `file_bytes`,
 `core`. What any program needs (`SYSTEM_…`) is always added. Optional: `mounts: false` does without the mount
 wall, `tmp`: the folder that lies over /tmp behind it, `shared_memory_bytes` of /dev/shm there, `environment`:
-the command's variables, `cpus`: the only ones that it gets, `devices`: files of drivers that it may use.
+the command's variables, `cpus`: the only ones that it gets, `devices`: files of drivers that it may use,
+`own_processes`: it sees no others where that can be had, `user`: whose name it is, so that where we are root
+it gets an id of its own outside (users.py).
 Start this script itself with variables of your own: LD_LIBRARY_PATH of an image would load its libraries
 before the walls stand.
 Runs inside users' environments: Python 3.9 or newer, standard library only.
@@ -26,7 +28,7 @@ from typing import Any
 if not __package__:  # started by file path: our parent folder is where `ray_jobs` is found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from ray_jobs.inner import kernel, landlock, mounts, seccomp
+from ray_jobs.inner import kernel, landlock, mounts, seccomp, users
 from ray_jobs.inner.mounts import SHARED_MEMORY
 
 if not __package__:
@@ -78,6 +80,8 @@ class Policy:
     shared_memory_bytes: int = SHARED_MEMORY
     cpus: tuple[int, ...] = ()  # empty: all
     devices: tuple[str, ...] = ()
+    own_processes: bool = False
+    user: str = ""
 
     @classmethod
     def parse(cls, value: Any) -> Policy:
@@ -111,6 +115,8 @@ class Policy:
             processes=bool(value.get("processes", False)),
             shared_memory_bytes=int(value.get("shared_memory_bytes", SHARED_MEMORY)),
             cpus=tuple(int(number) for number in value.get("cpus") or ()),
+            own_processes=bool(value.get("own_processes", False)),
+            user=str(value.get("user") or ""),
         )
 
     @property
@@ -186,38 +192,53 @@ def filter_calls(
     return True
 
 
-def enter_mounts(policy: Policy) -> bool:
-    """Go behind the mount wall if this machine has one and the policy wants it."""
-    shown = (
-        *policy.readable,
-        *policy.executable,
-        *policy.devices,
-        "/proc",
-    )  # of /proc, Landlock opens PROCESS_READ
+def enter_mounts(policy: Policy) -> tuple[str, ...]:
+    """Go behind the mount wall if this machine has one and the policy wants it.
+
+    What was gained, of "mounts", "processes" (this process is the first of a namespace, and ends it), "user".
+    """
+    # of /proc, Landlock opens PROCESS_READ
+    shown = (*policy.readable, *policy.executable, *policy.devices, "/proc")
     internet = policy.network == "internet"
-    if not policy.mounts or not mounts.possible(shown, policy.write, internet, policy.tmp):
-        return False
-    mounts.enter(
-        shown,
-        policy.write,
-        internet,
-        policy.tmp,
-        new_processes=policy.nested,
-        shared=policy.shared_memory_bytes,
-    )
-    return True
+    own = frozenset((*policy.read, *policy.execute, *policy.write))
+    for user, alone in _ways(policy):
+        if mounts.possible(shown, policy.write, internet, policy.tmp, alone, user, own):
+            mounts.enter(
+                shown,
+                policy.write,
+                internet,
+                policy.tmp,
+                processes="named" if policy.nested else "waited for" if alone else "",
+                shared=policy.shared_memory_bytes,
+                user=user,
+                own=own,
+            )
+            return ("mounts", *(("processes",) if alone else ()), *(("user",) if user else ()))
+    return ()
 
 
-def enter_nested_mounts(policy: Policy) -> bool:
+def _ways(policy: Policy) -> list[tuple[int, bool]]:
+    """User and own processes, the best first."""
+    if not policy.mounts:
+        return []
+    ids = (users.user_of(policy.user), 0) if policy.user and os.geteuid() == 0 else (0,)
+    return [
+        (user, alone)
+        for user in ids
+        for alone in ((True, False) if policy.own_processes else (False,))
+    ]
+
+
+def enter_nested_mounts(policy: Policy) -> tuple[str, ...]:
     """In a child of a confined zygote: /tmp and /dev/shm of its own, if the zygote has the mount wall."""
     if not policy.mounts or policy.tmp is None:
-        return False
+        return ()
     try:
         visible = (*policy.read, *policy.execute, *policy.write)
         mounts.own_temporary(policy.tmp, visible, policy.shared_memory_bytes)
     except OSError:
-        return False  # the zygote has a Landlock layer instead
-    return True
+        return ()  # the zygote has a Landlock layer instead
+    return ("mounts",)
 
 
 def restrict_cpus(cpus: tuple[int, ...]) -> bool:
@@ -255,9 +276,15 @@ def confine(policy: Policy) -> dict[str, Any]:
 
     Returns the walls that hold: `mounts`, `landlock` (its ABI), `tcp_ports`, `signals`, `seccomp`;
     capabilities and new privileges are always gone. Open descriptors stay: the caller closes them.
-    The mount wall is left out where there is no user namespace; behind it the user's id is `mounts.USER`.
+    The mount wall is left out where there is no user namespace; behind it the user's id is `users.USER`.
+    With `own_processes` the caller may go on as process 1: all ends with it, and it has to reap.
     """
-    return shut_in(policy, enter_mounts(policy))
+    gained = enter_mounts(policy)
+    return {
+        **shut_in(policy, "mounts" in gained),
+        "processes": "processes" in gained,
+        "user": "user" in gained,
+    }
 
 
 def walls() -> dict[str, Any]:
@@ -266,7 +293,8 @@ def walls() -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         try:
-            os.write(writer, json.dumps(confine(Policy())).encode())
+            policy = Policy(own_processes=True, user="trial")
+            os.write(writer, json.dumps(confine(policy)).encode())
         finally:
             os._exit(0)
     os.close(writer)
@@ -290,13 +318,27 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         sys.stderr.write(f"confine: bad policy: {error}\n")
         return 2
-    confine(policy)
+    if "processes" in (gained := enter_mounts(policy)):
+        _see_through()
+    shut_in(policy, "mounts" in gained)
     try:
         variables = os.environ if policy.environment is None else policy.environment
         os.execvpe(arguments[0], arguments, variables)  # noqa: S606
     except OSError as error:
         sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _see_through() -> None:
+    """Return in a child; this process, the first of its namespace, reaps all and ends as that child does."""
+    child = os.fork()
+    if child == 0:
+        return
+    while True:
+        pid, status = os.wait()
+        if pid == child:  # the kernel ends whatever is left with us
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
 
 
 def _policy_text(arguments: list[str]) -> tuple[str | None, list[str]]:

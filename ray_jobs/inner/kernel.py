@@ -78,16 +78,21 @@ class _CapabilityData(ctypes.Structure):
     ]
 
 
-def drop_capabilities() -> None:
-    """All capabilities go, the bounding set first: root without them is an ordinary user (rule 39).
-
-    An ordinary user may not touch the bounding set and has nothing to lose: no_new_privs keeps it so.
-    """
+def drop_bounding_set() -> None:
+    """No program that is executed from here on can get a capability. An ordinary user may not, and need not."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
             break  # EINVAL: beyond the last one; EPERM: not ours to drop
+
+
+def drop_capabilities() -> None:
+    """All capabilities go, the bounding set first: root without them is an ordinary user (rule 39).
+
+    An ordinary user may not touch the bounding set and has nothing to lose: no_new_privs keeps it so.
+    """
+    drop_bounding_set()
     try:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError:

@@ -20,13 +20,14 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ray_jobs.inner import kernel, landlock, processes, wire
 from ray_jobs.inner.confine import Policy
 
+EnterMounts = Callable[[Policy], Sequence[str]]
 REPORT = 3  # the descriptor of a function's report to its parent
 _REPORT_BYTES = 1 << 16
 _TICK_MS = 250
@@ -72,7 +73,7 @@ def quiet_fork() -> int:
         return os.fork()
 
 
-def fork_function(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) -> Job:
+def fork_function(connection: socket.socket, enter_mounts: EnterMounts) -> Job:
     """Read the request, fork the function's process and see it through. Returns in the function process only.
 
     `enter_mounts` puts the calling process, and so the function, behind a mount wall if it can.
@@ -89,7 +90,7 @@ def fork_function(connection: socket.socket, enter_mounts: Callable[[Policy], bo
     return job
 
 
-def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) -> Job | None:
+def _start(connection: socket.socket, enter_mounts: EnterMounts) -> Job | None:
     received = wire.receive(connection)
     if received is None:
         return None
@@ -101,10 +102,10 @@ def _start(connection: socket.socket, enter_mounts: Callable[[Policy], bool]) ->
     most = policy.limits.pop("processes", None)
     memory = policy.limits.get("memory_bytes")  # of each process by the kernel, of all of them here
     kernel.become_subreaper()
-    wall = enter_mounts(policy)  # before any Landlock layer, which forbids mounts
+    wall = "mounts" in enter_mounts(policy)  # before any Landlock layer, which forbids mounts
     kernel.no_new_privileges()
     kernel.drop_capabilities()
-    scoped = _signal_domain()
+    scoped = _signal_domain() or os.getpid() == 1  # a namespace's first process reaches that only
     reader, writer = os.pipe()
     child = quiet_fork()
     if child == 0:

@@ -35,7 +35,7 @@ assert _spec is not None  # by path: the folder around the package cannot be lis
 sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
-from ray_jobs.inner import kernel, processes, script, supervision, threads, wire
+from ray_jobs.inner import kernel, processes, script, supervision, threads, users, wire
 from ray_jobs.inner.confine import enter_nested_mounts, shut_in
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
@@ -147,7 +147,8 @@ class Zygote:
     def _is_trusted(self, connection: socket.socket, message: dict[str, Any]) -> bool:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         user = int.from_bytes(credentials[4:8], sys.byteorder)
-        same_user = user == os.getuid()
+        # a runner that is root is nobody to a zygote that is somebody else: the token tells them apart
+        same_user = user in (os.getuid(), users.NOBODY if users.is_somebody_else() else -1)
         return same_user and hmac.compare_digest(str(message.get("token")), self._token)
 
     def _handle(self, connection: socket.socket, message: dict[str, Any]) -> supervision.Job | None:

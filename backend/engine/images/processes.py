@@ -49,6 +49,8 @@ class Walls:
             "ports": list(self.ports),
             "limits": _LIMITS,
             "tmp": str(tmp),
+            "own_processes": True,
+            "user": str(tmp),
         }
 
 

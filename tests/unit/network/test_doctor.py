@@ -18,20 +18,23 @@ from network.findings import Finding, Verdict
 from network.layout import Layout
 from network.state import State
 
-ALL = {"mounts": True, "landlock": 7, "signals": True, "tcp_ports": True, "seccomp": True}
+ALL = {
+    "mounts": True, "landlock": 7, "signals": True, "tcp_ports": True, "seccomp": True, "processes": True,
+    "user": False,
+}  # fmt: skip
 # walls of a machine -> verdicts that are not ok
 MACHINES: list[tuple[str, dict[str, Any], dict[str, Verdict]]] = [
     ("everything", {}, {}),
-    ("Ubuntu 24.04", {"mounts": False, "landlock": 4, "signals": False},
-     {"namespaces": "warning", "landlock": "warning", "signals": "warning"}),
+    ("Ubuntu 24.04", {"mounts": False, "landlock": 4, "signals": False, "processes": False},
+     {"namespaces": "warning", "landlock": "warning", "signals": "warning", "processes": "warning"}),
     ("Debian 12", {"landlock": 2, "signals": False},
      {"signals": "warning", "network of RUN lines": "warning"}),
     ("kernel of 2020", {"landlock": 0, "signals": False},
      {"landlock": "warning", "signals": "warning", "network of RUN lines": "warning"}),
-    ("a closed container", {"mounts": False, "landlock": 0, "signals": False},
-     {"namespaces": "warning", "landlock": "problem", "signals": "warning",
+    ("a closed container", {"mounts": False, "landlock": 0, "signals": False, "processes": False},
+     {"namespaces": "warning", "landlock": "problem", "signals": "warning", "processes": "warning",
       "network of RUN lines": "warning"}),
-    ("another architecture", {"seccomp": False}, {"seccomp": "problem"}),
+    ("another architecture", {"seccomp": False}, {"seccomp": "problem", "CPUs": "warning"}),
 ]  # fmt: skip
 
 
@@ -44,6 +47,18 @@ def test_walls_are_judged(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     found = list(doctor_walls.judged({**ALL, **walls}))
     assert {f.name: f.verdict for f in found if f.verdict != "ok"} == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "words"), [(True, "has a user of its own"), (False, "run as root without any")]
+)
+def test_root_is_told_as_whom_functions_run(
+    own: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (found,) = [f for f in doctor_walls.judged({**ALL, "user": own}) if f.name == "user"]
+    assert words in found.text
+    assert found.verdict == ("ok" if own else "warning")
 
 
 def test_walls_of_this_machine_are_tried_out() -> None:
