@@ -40,7 +40,8 @@ words = open(sys.argv[1][1:]).read().split("\\n")
 values = {words[i]: json.loads(words[i + 1]) for i in range(0, len(words) - 1, 2)}
 total = 1
 for given in values["--inputs"]:
-    total += json.load(open(given["value"]))
+    if given["id"] == "given":
+        total += json.load(open(given["value"]))
 print("total", total, flush=True)
 BODY
 for output in values["--outputs"]:
@@ -65,6 +66,7 @@ class Organization:
         self.state = state
         self.run = Path(tempfile.mkdtemp(prefix="sr-"))  # short: sockets lie in it
         self.settings_path = state / f"{self.name}.json"
+        self.secrets = state / self.name / "secrets"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         host, _, port = ledger.rpartition(":")
         self._settings: dict[str, Any] = {
@@ -93,6 +95,9 @@ class Organization:
             "RUN_FOLDER": str(self.run),
             "RUNNER_API_URL": self.url,
             "DEFAULT_THROTTLE_RATES": 10_000,
+            "TASK_CHAINKEYS_ENABLED": True,
+            "CHAINKEYS_FOLDER": str(self.secrets),
+            "ORGANIZATION_INDEX": str(number),
         }
 
     def start(self, database_url: str) -> None:
@@ -196,9 +201,10 @@ class Organization:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["key"])
 
-    def plan(self) -> str:
+    def plan(self, tag: str = "") -> str:
         key = str(uuid4())
-        answer = self.client.post("/compute_plan/", json={"key": key, "name": "plan"})
+        content = {"key": key, "name": "plan", "tag": tag}
+        answer = self.client.post("/compute_plan/", json=content)
         assert answer.status_code == 201, answer.text
         return key
 

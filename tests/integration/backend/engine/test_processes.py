@@ -108,6 +108,31 @@ def test_a_failing_function_has_its_traceback_in_the_log(first: Organization) ->
     assert first.get(f"/task/{task}/")["error_type"] == "EXECUTION_ERROR"
 
 
+USES_CHAINKEYS = """
+import os
+(folder,) = (given["value"] for given in values["--inputs"] if given["id"] == "chainkeys")
+path = os.path.join(folder, "chainkeys.json")
+keys = json.load(open(path))["chain_keys"]
+total = 100 * int(os.environ["ORGANIZATION_INDEX"]) + keys["2"][0]
+json.dump({"chain_keys": {"2": [keys["2"][0] + 1]}}, open(path, "w"))
+"""
+
+
+def test_tasks_of_a_plan_with_a_tag_pass_on_its_chainkeys(first: Organization) -> None:
+    folder = first.secrets / "study"
+    folder.mkdir(parents=True)
+    (folder / "2").write_bytes(bytes([7]))
+    function, plan = first.function(USES_CHAINKEYS), first.plan(tag="study")
+    tasks = first.chain(plan, function, [first.msp_id, first.msp_id])
+    assert finished(first, tasks[-1], 120) == "STATUS_DONE"
+    models = []
+    for task in tasks:
+        (output,) = first.get(f"/task/{task}/output_assets/")["results"]
+        models.append(first.client.get(f"/model/{output['asset']['key']}/file/").text)
+    assert models == ["107", "108"]
+    assert (folder / "2").read_bytes() == b"", "the store has forgotten them"
+
+
 def test_a_killed_runner_costs_seconds_and_the_task_is_done_once(first: Organization) -> None:
     function = first.function("time.sleep(1.5)")
     (task,) = first.chain(first.plan(), function, [first.msp_id])
