@@ -6,12 +6,14 @@ The front door sends uploads, the runners' exchange and streams here, and everyt
 
 import argparse
 from pathlib import Path
+from socket import socket
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from backend.app import create_app
+from backend.kit import garbage
 from backend.monitoring.logs import configure
 from backend.settings import Settings
 
@@ -27,6 +29,10 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
         super().__init__(config)
         self._application = application
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        garbage.settle()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gate = getattr(self._application.state, "runner_gate", None)

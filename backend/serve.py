@@ -39,12 +39,15 @@ def _builder(settings_path: str) -> Callable[[], Any]:
 
     def build() -> Any:
         from backend.app import create_app
+        from backend.kit import garbage
         from backend.monitoring.logs import configure
 
         _stay_on_loopback()
         settings = Settings.read(Path(settings_path))
         configure(settings.LOG_LEVEL, organization=settings.NAME, process="serve")
-        return create_app(settings)
+        app = create_app(settings)
+        garbage.settle()
+        return app
 
     return build
 

@@ -13,6 +13,7 @@ AND: empty when the parameter is absent, empty or to be ignored. A list route sa
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
@@ -169,30 +170,59 @@ def _escaped(word: str) -> str:
     return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def metadata_holding(
-    parameters: Parameters, column: Column, name: str = "metadata", most: int = 64
-) -> Conditions:
-    """The metadata filter: a JSON array of `{"key", "type", "value"}`; malformed means no filter at all."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a metadata filter asks for: an entry of this key, whose value is or contains this text."""
+
+    key: str
+    type: str  # exists, is, contains
+    value: str
+
+    @property
+    def pattern(self) -> str:
+        """For ILIKE with a backslash as escape."""
+        return f"%{_escaped(self.value)}%"
+
+
+def metadata_entries(
+    parameters: Parameters, name: str = "metadata", most: int = 64
+) -> list[Entry] | None:
+    """The metadata filter: a JSON array of `{"key", "type", "value"}`; malformed means no filter at all.
+
+    None: an entry that nothing can have.
+    """
     try:
-        entries = orjson.loads(parameters.get(name, ""))
+        asked = orjson.loads(parameters.get(name, ""))
     except orjson.JSONDecodeError:
         return []
-    if not isinstance(entries, list) or not all(_is_condition(entry) for entry in entries):
+    if not isinstance(asked, list) or not all(_is_condition(entry) for entry in asked):
         return []
+    entries = []
+    for entry in asked[:most]:
+        value = entry.get("value")
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        if "\0" in entry["key"] or "\0" in text:  # PostgreSQL's text has none
+            return None
+        if entry["type"] in ("exists", "is", "contains"):
+            entries.append(Entry(entry["key"], entry["type"], text))
+    return entries
+
+
+def metadata_holding(parameters: Parameters, column: Column) -> Conditions:
+    """The metadata filter on a document."""
+    entries = metadata_entries(parameters)
+    if entries is None:
+        return [false()]
     conditions: Conditions = []
     document = type_coerce(column, JSONB)
-    for entry in entries[:most]:
-        text = document.op("->>", return_type=Text())(entry["key"])
-        value = entry.get("value")
-        wanted = value if isinstance(value, str) else orjson.dumps(value).decode()
-        if "\0" in entry["key"] or "\0" in wanted:
-            conditions.append(false())
-        elif entry["type"] == "exists":
-            conditions.append(document.has_key(entry["key"]))
-        elif entry["type"] == "is":
-            conditions.append(text == wanted)
-        elif entry["type"] == "contains":
-            conditions.append(text.ilike(f"%{_escaped(wanted)}%", escape="\\"))
+    for entry in entries:
+        value = document.op("->>", return_type=Text())(entry.key)
+        if entry.type == "exists":
+            conditions.append(document.has_key(entry.key))
+        elif entry.type == "is":
+            conditions.append(value == entry.value)
+        else:
+            conditions.append(value.ilike(entry.pattern, escape="\\"))
     return conditions
 
 
@@ -212,11 +242,15 @@ def ordered_by(
 ) -> list[ColumnElement[Any]]:
     """The ORDER BY of `ordering=a,-b`: unknown fields drop out, none left means `default`, `key` breaks ties.
 
-    Ascending order has NULLs last, descending first (PostgreSQL's default).
+    Ascending order has NULLs last, descending first (PostgreSQL's default). Ties are broken in the direction of
+    the last field, so that an index on (field, key) gives both directions.
     """
     chosen: list[Any] = []
+    last = key
     for field in listed(parameters, "ordering"):
         column = fields.get(field.removeprefix("-"))
         if column is not None:
-            chosen.append(column.desc() if field.startswith("-") else column.asc())
-    return [*(chosen or default), key]
+            down = field.startswith("-")
+            chosen.append(column.desc() if down else column.asc())
+            last = key.desc() if down else key
+    return [*(chosen or default), last]

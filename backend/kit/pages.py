@@ -1,4 +1,4 @@
-"""Pages of a list (rest-api.md 6.1): reading `page` and `page_size`, counting, and the answer in bytes."""
+"""Pages of a list (rest-api.md 6.1): reading `page` and `page_size`, and the answer in bytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from fastapi import Request
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select
 from sqlmodel import Session
 
 from backend.kit.addresses import request_address
 from backend.kit.answers import JsonAnswer, polled
 from backend.kit.errors import NotFound
+from backend.kit.page_query import Shown, page_query
 from backend.kit.parameters import Parameters
 
 DEFAULT_SIZE = 100
@@ -41,25 +42,35 @@ class PageRequest:
         return cls(number, min(size or default, maximum))
 
     def rows(
-        self, connection: Session | Connection, query: Select[Any], order: Sequence[Any]
+        self,
+        connection: Session | Connection,
+        query: Select[Any],
+        order: Sequence[Any],
+        shown: Shown | None = None,
     ) -> "Page":
-        """The page's rows and the count over the filtered set: two queries, one if the count is plain.
+        """The page's rows and the count over the filtered set, in one query (`page_query`).
 
         Raises:
             NotFound: the page lies beyond the end (404 "Invalid page."); page 1 of nothing is fine.
         """
-        number = self.number
-        if number == 1:
-            rows = _fetch(connection, query.order_by(*order).limit(self.size))
-            count = len(rows) if len(rows) < self.size else _count(connection, query)
-            return Page(self, 1, count, rows)
-        count = _count(connection, query)
-        last = max(1, -(-count // self.size))
-        number = last if number is None else number
-        if number > last:
+        asked = page_query(query, order, self.size, self.offset, shown)
+        return self.of_rows(connection.execute(asked).all())
+
+    @property
+    def offset(self) -> int | None:
+        """Of the first row; None for the last page."""
+        return None if self.number is None else min((self.number - 1) * self.size, 2**62)
+
+    def of_rows(self, rows: Sequence[Any]) -> "Page":
+        """The page whose rows a query gave: each says how many there are in `total`.
+
+        Raises:
+            NotFound: no rows, and not the first page (404 "Invalid page.").
+        """
+        count = rows[0].total if rows else 0
+        number = max(1, -(-count // self.size)) if self.number is None else self.number
+        if not rows and number > 1:
             raise NotFound("Invalid page.")
-        offset = (number - 1) * self.size
-        rows = _fetch(connection, query.order_by(*order).limit(self.size).offset(offset))
         return Page(self, number, count, rows)
 
 
@@ -68,17 +79,6 @@ def _positive(value: str) -> int | None:
     if not (value.isascii() and value.isdigit() and len(value) < 19):
         return None
     return int(value) or None
-
-
-def _fetch(connection: Session | Connection, query: Select[Any]) -> Sequence[Row[Any]]:
-    return connection.execute(query).all()
-
-
-def _count(connection: Session | Connection, query: Select[Any]) -> int:
-    inner = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
-    if query._distinct or query._group_by_clauses:
-        inner = select(func.count()).select_from(query.order_by(None).subquery())
-    return int(connection.execute(inner).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)

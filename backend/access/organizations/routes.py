@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 
 from backend.access.caller import CurrentCaller, OptionalAccount, SessionNode
 from backend.access.organizations.service import OrganizationService
 from backend.access.throttle.dependencies import StrangersThrottled
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 
 router = APIRouter(tags=["organization"])
 
@@ -21,15 +21,15 @@ Organizations = Annotated[OrganizationService, Depends(organization_service)]
 
 
 @router.get("/info/", dependencies=[StrangersThrottled])
-def information(account: OptionalAccount, service: Organizations) -> JsonAnswer:
+def information(request: Request, account: OptionalAccount, service: Organizations) -> JsonAnswer:
     """Who this is; more for users."""
-    return JsonAnswer(service.information(account))
+    return polled(request, service.information(account))
 
 
 @router.get("/organization/")
-def members(caller: CurrentCaller, service: Organizations) -> JsonAnswer:
+def members(request: Request, caller: CurrentCaller, service: Organizations) -> JsonAnswer:
     """The organizations of the caller's channel: a bare array."""
-    return JsonAnswer(service.members(caller.channel))
+    return polled(request, service.members(caller.channel))
 
 
 @router.get("/organization/{pk}/")

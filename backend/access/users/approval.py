@@ -20,7 +20,7 @@ class ApprovalService:
 
     def page(self, parameters: Parameters) -> tuple[Page, list[dict[str, Any]]]:
         wanted = PageRequest.of(parameters, maximum=self._node.settings.PAGINATION_MAX_PAGE_SIZE)
-        with self._node.database.transaction() as session:
+        with self._node.database.transaction(durable=False) as session:
             page = UserStore(session).awaiting_page(parameters, wanted)
         return page, [{"username": row.username, "email": row.email} for row in page.rows]
 

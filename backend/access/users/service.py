@@ -43,12 +43,12 @@ class UserService:
 
     def page(self, parameters: Parameters) -> tuple[Page, list[dict[str, Any]]]:
         wanted = PageRequest.of(parameters, maximum=self._node.settings.PAGINATION_MAX_PAGE_SIZE)
-        with self._node.database.transaction() as session:
+        with self._node.database.transaction(durable=False) as session:
             page = UserStore(session).page(self._caller.channel, parameters, wanted)
         return page, [wire(row) for row in page.rows]
 
     def show(self, username: str) -> dict[str, Any]:
-        with self._node.database.transaction() as session:
+        with self._node.database.transaction(durable=False) as session:
             return wire(self._find(UserStore(session), username))
 
     def create(self, fields: dict[str, Any]) -> dict[str, Any]:

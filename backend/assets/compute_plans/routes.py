@@ -47,9 +47,9 @@ def register_plan(service: Plans, fields: Fields) -> JsonAnswer:
 
 
 @router.get("/compute_plan/{key}/")
-def show_plan(service: Plans, key: Key) -> JsonAnswer:
+def show_plan(service: Plans, request: Request, key: Key) -> JsonAnswer:
     """One plan."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.put("/compute_plan/{key}/")

@@ -39,8 +39,11 @@ class ComputePlanService:
         """
         check_metadata(new.metadata or {})
         noted = self._note_creator(new.key)
+        sent = computeplan_pb2.NewComputePlan(
+            key=str(new.key), name=new.name, tag=new.tag or "", metadata=new.metadata or {}
+        )
         try:
-            plan = self._registered(new)
+            plan = self._node.ledger.on(self._channel).register_plan(sent)
         except LedgerError as error:
             if noted and not error.outcome_unknown:
                 self._forget_creator(new.key)
@@ -53,29 +56,6 @@ class ComputePlanService:
         if found is None:
             raise NotFound.of(MODEL)
         return {name: value for name, value in found.items() if name != "duration"}
-
-    def _registered(self, new: NewComputePlan) -> computeplan_pb2.ComputePlan:
-        """The plan as the ledger has it; after a lost answer, the stored one if it is the same (rule 5)."""
-        ledger = self._node.ledger.on(self._channel)
-        sent = computeplan_pb2.NewComputePlan(
-            key=str(new.key), name=new.name, tag=new.tag or "", metadata=new.metadata or {}
-        )
-        try:
-            return ledger.register_plan(sent)
-        except LedgerError as error:
-            if not error.maybe_ours:
-                raise
-            try:
-                stored = ledger.plan(sent.key)
-            except LedgerError:
-                raise error from None
-            if (
-                stored.owner == self._node.own
-                and (stored.name, stored.tag) == (sent.name, sent.tag)
-                and dict(stored.metadata) == dict(sent.metadata)
-            ):
-                return stored
-            raise
 
     def _note_creator(self, key: UUID) -> bool:
         """True when there was no creator of this plan yet."""

@@ -12,7 +12,7 @@ from backend.assets.data_managers.service import DataManagerDownloads, DataManag
 from backend.assets.downloads import answer
 from backend.assets.uploads import in_upload_thread, received
 from backend.kit.addresses import base_address
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key
 from backend.kit.parameters import query_parameters
@@ -60,9 +60,9 @@ def list_data_managers(request: Request, service: DataManagers) -> JsonAnswer:
 
 
 @router.get("/{key}/")
-def show_data_manager(service: DataManagers, key: Key) -> JsonAnswer:
+def show_data_manager(service: DataManagers, request: Request, key: Key) -> JsonAnswer:
     """One data manager."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.put("/{key}/")

@@ -187,12 +187,9 @@ def find(
     return whole(row, base) if row is not None else None
 
 
-def wire_by_key(
-    connection: Session | Connection, channel: str, keys: Iterable[UUID], base: str
-) -> dict[UUID, dict[str, Any]]:
-    """The wire forms of some data managers without their samples; unknown ones are left out."""
-    query = managers_of(channel).where(managers.key.in_(list(keys)))
-    return {UUID(row.key): wire(row, base) for row in connection.execute(query)}
+def selected(channel: str, keys: Iterable[str]) -> Select[Any]:
+    """Some data managers of a channel, without their samples."""
+    return managers_of(channel).where(managers.key.in_([UUID(key) for key in keys]))
 
 
 def permission(connection: Connection, channel: str, key: UUID) -> Any | None:

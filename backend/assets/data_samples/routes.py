@@ -9,7 +9,7 @@ from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.data_samples.schemas import NewLinks
 from backend.assets.data_samples.service import DataSampleService
 from backend.assets.uploads import in_upload_thread, received
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key
 from backend.kit.parameters import query_parameters
@@ -58,6 +58,6 @@ def list_data_samples(request: Request, service: DataSamples) -> JsonAnswer:
 
 
 @router.get("/{key}/")
-def show_data_sample(service: DataSamples, key: Key) -> JsonAnswer:
+def show_data_sample(service: DataSamples, request: Request, key: Key) -> JsonAnswer:
     """One data sample."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))

@@ -82,6 +82,7 @@ _LISTING = Listing(
     fields=ORDERING,
     default=[samples.creation_date],
     key=samples.key,
+    along=[samples.creation_date, samples.key],
 )
 
 
@@ -98,12 +99,9 @@ def find(connection: Session | Connection, channel: str, key: UUID) -> dict[str,
     return wire(row) if row is not None else None
 
 
-def wire_by_key(
-    connection: Session | Connection, channel: str, keys: Iterable[UUID]
-) -> dict[UUID, dict[str, Any]]:
-    """The wire forms of some data samples; unknown ones are left out."""
-    query = samples_of(channel).where(samples.key.in_(list(keys)))
-    return {UUID(row.key): wire(row) for row in connection.execute(query)}
+def selected(channel: str, keys: Iterable[str]) -> Select[Any]:
+    """Some data samples of a channel."""
+    return samples_of(channel).where(samples.key.in_([UUID(key) for key in keys]))
 
 
 def add_files(session: Session, rows: Sequence[dict[str, Any]]) -> None:

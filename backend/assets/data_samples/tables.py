@@ -14,6 +14,11 @@ class DataSample(SQLModel, table=True):
     __table_args__ = (
         Index("data_sample_page", "channel", "creation_date", "key"),
         Index("data_sample_channel", "channel"),  # small: samples are counted by it
+        Index(
+            "data_sample_owner",
+            *("channel", "owner", "key"),
+            postgresql_include=["creation_date"],
+        ),
     )
 
     key: UUID = Field(primary_key=True)

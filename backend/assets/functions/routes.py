@@ -13,7 +13,7 @@ from backend.assets.functions.schemas import NewName
 from backend.assets.functions.service import FunctionService
 from backend.assets.uploads import in_upload_thread, received
 from backend.kit.addresses import base_address
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key, checked_key
 from backend.kit.parameters import query_parameters
@@ -67,9 +67,9 @@ def list_plan_functions(service: Functions, request: Request, key: CheckedKey) -
 
 
 @router.get("/function/{key}/")
-def show_function(service: Functions, key: Key) -> JsonAnswer:
+def show_function(service: Functions, request: Request, key: Key) -> JsonAnswer:
     """One function."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.put("/function/{key}/")

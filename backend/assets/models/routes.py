@@ -11,7 +11,7 @@ from backend.assets.downloads import answer
 from backend.assets.models.downloads import ModelDownloads
 from backend.assets.models.service import ModelService
 from backend.kit.addresses import base_address
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key
 from backend.kit.parameters import query_parameters
@@ -52,9 +52,9 @@ def register_models(service: Models, fields: Fields) -> JsonAnswer:
 
 
 @router.get("/{key}/")
-def show_model(service: Models, key: Key) -> JsonAnswer:
+def show_model(service: Models, request: Request, key: Key) -> JsonAnswer:
     """One model."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.get("/{key}/file/")

@@ -84,6 +84,11 @@ def wire_by_key(
     return {UUID(row.key): wire(row, base) for row in rows}
 
 
+def selected(channel: str, keys: Iterable[str]) -> Select[Any]:
+    """Some models of a channel."""
+    return models_of(channel).where(models.key.in_([UUID(key) for key in keys]))
+
+
 def wire(row: Row[Any], base: str) -> dict[str, Any]:
     """A model as clients see it (rest-api.md 13); a disabled one has no address."""
     address = None

@@ -5,7 +5,19 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Integer, Row, Select, Text, case, cast, select
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Text,
+    case,
+    cast,
+    exists,
+    func,
+    select,
+    tuple_,
+)
 from sqlmodel import Session
 
 from backend.access.visibility import visible
@@ -63,43 +75,53 @@ def of_plan(
     return list(connection.execute(query.order_by(*order, performances.identifier)).all())
 
 
+def _distinct(expression: Any, plan: UUID, channel: str) -> Any:
+    found = func.array_agg(expression.distinct()).filter(expression.is_not(None))
+    of_plan = tasks.compute_plan_key == plan
+    return select(found).where(of_plan, visible(tasks, channel)).scalar_subquery()
+
+
 def ranks_and_rounds(
     connection: Session | Connection, channel: str, plan: UUID
 ) -> tuple[list[int], list[str]] | None:
     """The distinct ranks and rounds of a plan's tasks, ascending; None when there is no such plan."""
-    if not plan_store.known(connection, channel, [plan]):
+    query = select(
+        _distinct(tasks["rank"], plan, channel).label("ranks"),
+        _distinct(ROUND, plan, channel).label("rounds"),
+    ).where(exists(select(plans.key).where(plans.key == plan, visible(plans, channel))))
+    row = connection.execute(query).one_or_none()
+    if row is None:
         return None
-    of_this = tasks.compute_plan_key == plan
-    ranks = connection.execute(select(tasks["rank"]).where(of_this).distinct()).scalars()
-    rounds = connection.execute(
-        select(ROUND).where(of_this, ROUND.is_not(None)).distinct()
-    ).scalars()
-    return sorted(ranks), sorted(rounds, key=_numerically)
+    return sorted(row.ranks or []), sorted(row.rounds or [], key=_numerically)
 
 
 def _numerically(text: str) -> tuple[int, str]:
     return (len(text) if text.isdecimal() else 0, text)
 
 
-def by_output(
-    connection: Session | Connection, channel: str, outputs: Iterable[tuple[UUID, str]]
-) -> dict[str, dict[str, Any]]:
-    """The wire forms of the performances of (task, output identifier) pairs, by `<task>|<identifier>`."""
-    wanted = set(outputs)
-    query = select(core(Performance)).where(
+def selected(channel: str, keys: Iterable[str]) -> Select[Any]:
+    """Some performances of a channel, by keys `<task>|<output identifier>`."""
+    pairs = [(UUID(task), identifier) for task, _, identifier in (k.partition("|") for k in keys)]
+    return select(
+        cast(performances.compute_task_key, Text).label("compute_task_key"),
+        performances.identifier,
+        performances.channel,
+        performances.creation_date,
+        cast(performances.value, Text).label("value_text"),
+    ).where(
         visible(performances, channel),
-        performances.compute_task_key.in_({task for task, _ in wanted}),
+        tuple_(performances.compute_task_key, performances.identifier).in_(pairs),
     )
+
+
+def wire(row: Any) -> dict[str, Any]:
+    """A row of `selected` as clients see it among the assets of a task (rest-api.md 12.4)."""
     return {
-        f"{row.compute_task_key}|{row.identifier}": {
-            "channel": row.channel,
-            "compute_task_key": row.compute_task_key,
-            "creation_date": row.creation_date,
-            "compute_task_output_identifier": row.identifier,
-            "performance_value": row.value,
-        }
-        for row in connection.execute(query)
-        if (row.compute_task_key, row.identifier) in wanted
+        "channel": row.channel,
+        "compute_task_key": row.compute_task_key,
+        "creation_date": row.creation_date,
+        "compute_task_output_identifier": row.identifier,
+        "performance_value": float(row.value_text),
     }
 
 

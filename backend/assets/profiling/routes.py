@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from backend.access.caller import CurrentCaller, FileCaller, SessionNode
 from backend.assets.profiling.service import ProfilingService
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key
 from backend.kit.parameters import query_parameters
@@ -43,9 +43,9 @@ def start_profiling(service: Profiling, fields: Fields) -> JsonAnswer:
 
 
 @router.get("/task_profiling/{key}/")
-def show_profiling(service: Profiling, key: Key) -> JsonAnswer:
+def show_profiling(service: Profiling, request: Request, key: Key) -> JsonAnswer:
     """Where the time of one task went."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.put("/task_profiling/{key}/")
@@ -69,6 +69,8 @@ def change_step(service: Profiling, key: Key, step: str, fields: Fields) -> Json
 
 @router.get("/function/{key}/profiling/")
 @router.get("/function/{key}/profiling", include_in_schema=False)
-def show_function_profiling(caller: CurrentCaller, node: SessionNode, key: Key) -> JsonAnswer:
+def show_function_profiling(
+    request: Request, caller: CurrentCaller, node: SessionNode, key: Key
+) -> JsonAnswer:
     """Where the time of a function's build went."""
-    return JsonAnswer(ProfilingService(node, caller).of_function(key))
+    return polled(request, ProfilingService(node, caller).of_function(key))

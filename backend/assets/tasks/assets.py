@@ -3,7 +3,7 @@
 An input stands for its own asset, or for every asset that the parent's output has become so far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from backend.assets.models import store as models
 from backend.assets.performances import store as performances
 from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput, ComputeTaskOutputAsset
 from backend.kit.columns import core
+from backend.kit.documents import documents
 from backend.kit.filters import Conditions
 from backend.kit.pages import Page, PageRequest
 from backend.kit.parameters import Parameters, listed
@@ -110,34 +111,38 @@ def _conditions(parameters: Parameters, assets: Any) -> Conditions:
 def results(
     connection: Connection, channel: str, rows: Sequence[Row[Any]], base: str
 ) -> list[dict[str, Any]]:
-    """The items of a page: one query for each kind that occurs."""
-    by_kind: dict[str, set[str]] = {}
+    """The items of a page: one query, whatever kinds occur."""
+    keys: dict[str, set[str]] = {}
     for row in rows:
-        by_kind.setdefault(row.kind, set()).add(row.asset_key)
-    found: dict[str, dict[str, Any]] = {}
-    for kind, keys in by_kind.items():
-        found |= _assets(connection, channel, kind, keys, base)
+        keys.setdefault(row.kind, set()).add(row.asset_key)
+    queries = {
+        kind: _SELECTED[kind](channel, found) for kind, found in keys.items() if kind in _SELECTED
+    }
+    assets: dict[str, dict[str, Any]] = {}
+    for kind, row in documents(connection, queries):
+        key, asset = _wire(kind, row, base)
+        assets[key] = asset
     return [
-        {"identifier": row.identifier, "kind": row.kind, "asset": found[row.asset_key]}
+        {"identifier": row.identifier, "kind": row.kind, "asset": assets[row.asset_key]}
         for row in rows
-        if row.asset_key in found
+        if row.asset_key in assets
     ]
 
 
-def _assets(
-    connection: Connection, channel: str, kind: str, keys: set[str], base: str
-) -> dict[str, dict[str, Any]]:
+_SELECTED: dict[str, Callable[[str, set[str]], Select[Any]]] = {
+    "ASSET_DATA_SAMPLE": data_samples.selected,
+    "ASSET_DATA_MANAGER": data_managers.selected,
+    "ASSET_MODEL": models.selected,
+    "ASSET_PERFORMANCE": performances.selected,
+}
+
+
+def _wire(kind: str, row: Any, base: str) -> tuple[str, dict[str, Any]]:
+    """The key by which a page names an asset, and its wire form."""
     if kind == "ASSET_PERFORMANCE":
-        pairs = [key.partition("|") for key in keys]
-        return performances.by_output(
-            connection, channel, [(UUID(task), identifier) for task, _, identifier in pairs]
-        )
-    uuids = [UUID(key) for key in keys]
-    wires: dict[UUID, dict[str, Any]] = {}
+        return f"{row.compute_task_key}|{row.identifier}", performances.wire(row)
     if kind == "ASSET_MODEL":
-        wires = models.wire_by_key(connection, channel, uuids, base)
-    elif kind == "ASSET_DATA_MANAGER":
-        wires = data_managers.wire_by_key(connection, channel, uuids, base)
-    elif kind == "ASSET_DATA_SAMPLE":
-        wires = data_samples.wire_by_key(connection, channel, uuids)
-    return {str(key): wire for key, wire in wires.items()}
+        return row.key, models.wire(row, base)
+    if kind == "ASSET_DATA_MANAGER":
+        return row.key, data_managers.wire(row, base)
+    return row.key, data_samples.wire(row)

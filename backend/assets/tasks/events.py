@@ -15,7 +15,13 @@ from sqlmodel import Session
 
 from backend.assets.compute_plans.states import PlanChanges
 from backend.assets.tasks.states import FINAL, TaskState, TaskStatus, moved
-from backend.assets.tasks.tables import ComputeTask, ComputeTaskInput, ComputeTaskOutputAsset
+from backend.assets.tasks.tables import (
+    LONGEST_METADATA,
+    ComputeTask,
+    ComputeTaskInput,
+    ComputeTaskMetadata,
+    ComputeTaskOutputAsset,
+)
 from backend.kit.bulk import insert_rows, update_rows
 from backend.kit.wire import kind_name
 from protos.orchestrator import common_pb2, computetask_pb2, event_pb2
@@ -70,6 +76,8 @@ def register(
         ComputeTaskInput,
         [row for task in new for row in _input_rows(channel, task)],
     )
+    entries = [row for task in new for row in _metadata_rows(channel, task)]
+    insert_rows(session, ComputeTaskMetadata, entries)
     for task in new:
         moment, status = task.creation_date.ToDatetime(UTC), _status(task)
         plan = UUID(task.compute_plan_key)
@@ -143,6 +151,19 @@ def _row(channel: str, task: computetask_pb2.ComputeTask) -> dict[str, Any]:
             for identifier, output in sorted(task.outputs.items())
         },
     }
+
+
+def _metadata_rows(channel: str, task: computetask_pb2.ComputeTask) -> list[dict[str, Any]]:
+    return [
+        {
+            "task_key": task.key,
+            "name": name[:LONGEST_METADATA],
+            "channel": channel,
+            "value": value[:LONGEST_METADATA],
+        }
+        for name, value in sorted(task.metadata.items())
+        if name != TAG
+    ]
 
 
 def _permission(permission: common_pb2.Permission) -> dict[str, Any]:

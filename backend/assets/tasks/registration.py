@@ -1,4 +1,4 @@
-"""Tasks on their way into the ledger: its messages, and whether a stored task is the one that was sent."""
+"""Tasks on their way into the ledger: its messages."""
 
 from backend.assets.tasks.events import TAG
 from backend.assets.tasks.schemas import NewInput, NewTask
@@ -38,33 +38,3 @@ def _input(entry: NewInput) -> computetask_pb2.ComputeTaskInput:
         result.parent_task_output.parent_task_key = entry.parent_task_key or ""
         result.parent_task_output.output_identifier = entry.parent_task_output_identifier or ""
     return result
-
-
-def is_same(
-    sent: computetask_pb2.NewComputeTask, stored: computetask_pb2.ComputeTask, owner: str
-) -> bool:
-    """Whether `stored` is what registering `sent` as `owner` gives (rule 5: after a lost answer)."""
-    return (
-        stored.owner == owner
-        and stored.key == sent.key
-        and stored.function_key == sent.function_key
-        and stored.compute_plan_key == sent.compute_plan_key
-        and sent.worker in ("", stored.worker)
-        and dict(stored.metadata) == dict(sent.metadata)
-        and list(stored.inputs) == list(sent.inputs)
-        and {name: output.transient for name, output in stored.outputs.items()}
-        == {name: output.transient for name, output in sent.outputs.items()}
-        and all(_permits(sent.outputs[name], stored.outputs[name], owner) for name in sent.outputs)
-    )
-
-
-def _permits(
-    sent: computetask_pb2.NewComputeTaskOutput,
-    stored: computetask_pb2.ComputeTaskOutput,
-    owner: str,
-) -> bool:
-    """The ledger adds owners to what was asked for, so the sent list must be contained."""
-    wanted, given = sent.permissions, stored.permissions.process
-    return wanted.public == given.public and (
-        given.public or set(wanted.authorized_ids) <= set(given.authorized_ids)
-    )

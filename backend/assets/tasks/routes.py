@@ -9,7 +9,7 @@ from backend.access.caller import CurrentCaller, SessionNode
 from backend.assets.tasks.schemas import NewTasks
 from backend.assets.tasks.service import TaskService
 from backend.kit.addresses import base_address
-from backend.kit.answers import JsonAnswer
+from backend.kit.answers import JsonAnswer, polled
 from backend.kit.bodies import document
 from backend.kit.keys import asset_key, checked_key
 from backend.kit.parameters import query_parameters
@@ -55,9 +55,9 @@ def list_plan_tasks(service: Tasks, request: Request, key: CheckedKey) -> JsonAn
 
 
 @router.get("/task/{key}/")
-def show_task(service: Tasks, key: Key) -> JsonAnswer:
+def show_task(service: Tasks, request: Request, key: Key) -> JsonAnswer:
     """One task."""
-    return JsonAnswer(service.find(key))
+    return polled(request, service.find(key))
 
 
 @router.get("/task/{key}/input_assets/")

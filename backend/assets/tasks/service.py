@@ -13,7 +13,7 @@ from backend.assets.compute_plans.states import PlanChanges
 from backend.assets.existing import AlreadyExists
 from backend.assets.functions import store as functions
 from backend.assets.tasks import assets, events, store
-from backend.assets.tasks.registration import is_same, message
+from backend.assets.tasks.registration import message
 from backend.assets.tasks.schemas import NewTask
 from backend.kit.errors import BadRequest, NotFound
 from backend.kit.pages import Page, PageRequest
@@ -21,10 +21,8 @@ from backend.kit.parameters import Parameters
 from backend.kit.validation import check_metadata
 from backend.node import Node
 from backend.ports.ledger.errors import LedgerError
-from protos.orchestrator import computetask_pb2
 
 MODEL = "ComputeTask"
-Message = computetask_pb2.NewComputeTask
 
 
 class TaskService:
@@ -47,7 +45,7 @@ class TaskService:
         self._check(new)
         sent = {task.key: message(task) for task in new}  # of a repeated key the last one counts
         try:
-            tasks = self._registered(list(sent.values()))
+            tasks = self._node.ledger.on(self._channel).register_tasks(list(sent.values()))
         except LedgerError as error:
             if error.already_exists:
                 raise AlreadyExists(error.details, new[0].key) from None
@@ -74,23 +72,6 @@ class TaskService:
             raise BadRequest("All tasks should have the same compute plan key")
         for task in new:
             check_metadata(task.metadata or {})
-
-    def _registered(self, sent: Sequence[Message]) -> Sequence[computetask_pb2.ComputeTask]:
-        """The tasks as the ledger has them; after a lost answer, the stored ones if they are the same."""
-        ledger = self._node.ledger.on(self._channel)
-        try:
-            return ledger.register_tasks(sent)
-        except LedgerError as error:
-            if not error.maybe_ours:
-                raise
-            try:
-                stored = [ledger.task(task.key) for task in sent]
-            except LedgerError:
-                raise error from None
-            pairs = zip(sent, stored, strict=True)
-            if not all(is_same(new, task, self._node.own) for new, task in pairs):
-                raise
-            return sorted(stored, key=lambda task: task.rank)
 
     def find(self, key: UUID) -> dict[str, Any]:
         """Raises NotFound: unknown in the caller's channel (404)."""

@@ -1,9 +1,9 @@
 """Compute tasks, their inputs and what their outputs became.
 
-The inputs and outputs of a task never change, so the task's row keeps both in their wire form: a list of tasks
-is read without a join. `compute_task_input` repeats the inputs as rows for what has to be searched: children of
-a task, tasks of an asset. Which assets an input stands for is not stored: it follows from the output assets of
-the parent, however many and whenever they come.
+The inputs, outputs and metadata of a task never change, so the task's row keeps them in their wire form: a list
+of tasks is read without a join. `compute_task_input` and `compute_task_metadata` repeat them as rows for what
+has to be searched: children of a task, tasks of an asset, tasks of a round. Which assets an input stands for is
+not stored: it follows from the output assets of the parent, however many and whenever they come.
 """
 
 from datetime import datetime
@@ -15,12 +15,30 @@ from sqlmodel import Field, SQLModel
 
 from backend.kit.columns import document, metadata_document, moment, optional_moment, texts
 
+LONGEST_METADATA = 100
+
 
 class ComputeTask(SQLModel, table=True):
+    """Lists of a channel read an index in their order; what no order and no single column gives (a duration, a
+    part of a key, several filters at once) is found in `compute_task_search`, a tenth of the table.
+    """
+
     __tablename__: ClassVar[str] = "compute_task"
     __table_args__ = (
         Index("compute_task_list", "channel", "creation_date", "key"),
-        Index("compute_task_status", "channel", "status"),
+        Index("compute_task_status", "channel", "status", "key"),
+        Index("compute_task_rank", "channel", "rank", "key"),
+        Index("compute_task_tag", "channel", "tag", "key"),
+        Index("compute_task_start", "channel", "start_date", "key"),
+        Index("compute_task_end", "channel", "end_date", "key"),
+        Index(
+            "compute_task_search",
+            *("channel", "owner", "key"),
+            postgresql_include=[
+                *("worker", "tag", "rank", "status", "function_key", "compute_plan_key"),
+                *("creation_date", "start_date", "end_date"),
+            ],
+        ),
         Index("compute_task_plan_list", "compute_plan_key", "creation_date", "key"),
         Index("compute_task_plan_rank", "compute_plan_key", "rank"),
         Index("compute_task_plan_status", "compute_plan_key", "status"),
@@ -76,6 +94,24 @@ class ComputeTaskInput(SQLModel, table=True):
     asset_key: UUID | None = None
     parent_task_key: UUID | None = None
     parent_task_output_identifier: str | None = Field(default=None, max_length=100)
+
+
+class ComputeTaskMetadata(SQLModel, table=True):
+    """One entry of a task's metadata, for who searches it: the task's row keeps them all as they are shown.
+
+    They never change, so no change of a task's status touches an index on them. The ledger allows
+    `LONGEST_METADATA` characters.
+    """
+
+    __tablename__: ClassVar[str] = "compute_task_metadata"
+    __table_args__ = (
+        Index("compute_task_metadata_search", "channel", "name", "value", "task_key"),
+    )
+
+    task_key: UUID = Field(primary_key=True)
+    name: str = Field(primary_key=True, max_length=LONGEST_METADATA)
+    channel: str = Field(max_length=100)
+    value: str = Field(max_length=LONGEST_METADATA)
 
 
 class ComputeTaskOutputAsset(SQLModel, table=True):

@@ -28,9 +28,12 @@ class WorkflowGraphService:
                 raise PermissionDenied(
                     f"Cannot build workflow graph for more than {MOST_TASKS} tasks."
                 )
-            keys = {task.function_key for task in tasks}
-            functions = store.declarations(connection, self._channel, keys)
-            edges = store.edges(connection, self._channel, [task.key for task in tasks])
+            edges, functions = store.edges_and_functions(
+                connection,
+                self._channel,
+                [task.key for task in tasks],
+                {task.function_key for task in tasks},
+            )
         return {
             "tasks": [store.wire(task, functions.get(task.function_key)) for task in tasks],
             "edges": edges,

@@ -1,11 +1,12 @@
-"""All SQL of workflow graphs: three queries a graph, for the tasks, their functions and the edges."""
+"""All SQL of workflow graphs: two queries a graph, for the tasks, and for the edges with the functions."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Text, Uuid, bindparam, cast, func, select
+from sqlalchemy import Connection, Text, Uuid, bindparam, cast, func, literal, select, union_all
 from sqlalchemy import literal_column as raw
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -18,7 +19,7 @@ from backend.kit.statements import CHANNEL, Rows, Statement, key_parameter
 tasks, inputs, functions = core(ComputeTask).c, core(ComputeTaskInput).c, core(Function).c
 
 
-_PLAN, _KEYS = key_parameter("plan"), cast(bindparam("keys"), ARRAY(Uuid(as_uuid=False)))
+_PLAN = key_parameter("plan")
 _TASKS = Statement(
     select(
         cast(tasks.key, Text).label("key"),
@@ -31,28 +32,27 @@ _TASKS = Statement(
     .order_by(tasks["rank"], tasks.key)
     .limit(bindparam("limit"))
 )
-_EDGES = Statement(
-    select(
-        cast(inputs.parent_task_key, Text).label("source_task_key"),
-        inputs.parent_task_output_identifier.label("source_output_identifier"),
-        cast(inputs.task_key, Text).label("target_task_key"),
-        inputs.identifier.label("target_input_identifier"),
-    )
-    .where(inputs.parent_task_key == func.any(_KEYS), visible(inputs, CHANNEL))
-    .order_by(inputs.task_key, inputs.position)
-)
+
+
+def _among(name: str) -> Any:
+    return func.any(cast(bindparam(name), ARRAY(Uuid(as_uuid=False))))
+
+
+_EDGE, _FUNCTION = "edge", "function"
+_EDGES = select(
+    literal(_EDGE).label("part"),
+    cast(inputs.parent_task_key, Text).label("source"),
+    inputs.parent_task_output_identifier.label("output"),
+    cast(inputs.task_key, Text).label("target"),
+    inputs.identifier.label("input"),
+    inputs.position.label("place"),
+).where(inputs.parent_task_key == _among("keys"), visible(inputs, CHANNEL))
 """From the side of the parents, which are tasks of the same plan: inputs that are data are not read."""
 
 
 def tasks_of_plan(connection: Connection, channel: str, plan: UUID, limit: int) -> Rows:
     """At most `limit` tasks of a plan, by rank."""
     return _TASKS.rows(connection, {"channel": channel, "plan": str(plan), "limit": limit})
-
-
-def edges(connection: Connection, channel: str, keys: list[str]) -> list[dict[str, Any]]:
-    """One for each input that is an output of one of the tasks."""
-    rows = _EDGES.rows(connection, {"channel": channel, "keys": keys})
-    return [row._asdict() for row in rows]
 
 
 def _specifications(table: Any) -> Any:
@@ -74,26 +74,48 @@ def _specifications(table: Any) -> Any:
 _INPUTS, _OUTPUTS = _specifications(FunctionInput), _specifications(FunctionOutput)
 
 
-_DECLARATIONS = Statement(
-    select(
-        cast(functions.key, Text).label("key"),
-        functions.name,
-        _INPUTS.label("inputs_text"),
-        _OUTPUTS.label("outputs_text"),
-    ).where(
-        functions.key == func.any(_KEYS),
-        visible(functions, CHANNEL),
-    )
-)
+_FUNCTIONS = select(
+    literal(_FUNCTION),
+    cast(functions.key, Text),
+    functions.name,
+    _INPUTS,
+    _OUTPUTS,
+    literal(0),
+).where(functions.key == _among("functions"), visible(functions, CHANNEL))
+_REST = Statement(union_all(_EDGES, _FUNCTIONS).order_by("part", "target", "place"))
 
 
-def declarations(connection: Connection, channel: str, keys: Collection[str]) -> dict[str, Any]:
-    """Name and declarations of some functions, by key."""
-    rows = _DECLARATIONS.rows(connection, {"channel": channel, "keys": list(keys)})
-    return {row.key: row for row in rows}
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A function's name, and `[{"kind", "identifier"}]` of its inputs and outputs as text."""
+
+    name: str
+    inputs_text: str | None
+    outputs_text: str | None
 
 
-def wire(task: Any, function: Any | None) -> dict[str, Any]:
+def edges_and_functions(
+    connection: Connection, channel: str, keys: Collection[str], used: Collection[str]
+) -> tuple[list[dict[str, Any]], dict[str, Declared]]:
+    """One edge for each input that is an output of one of the tasks `keys`; the functions `used`, by key."""
+    values = {"channel": channel, "keys": list(keys), "functions": list(used)}
+    edges, declared = [], {}
+    for row in _REST.rows(connection, values):
+        if row.part == _FUNCTION:
+            declared[row.source] = Declared(row.output, row.target, row.input)
+            continue
+        edges.append(
+            {
+                "source_task_key": row.source,
+                "source_output_identifier": row.output,
+                "target_task_key": row.target,
+                "target_input_identifier": row.input,
+            }
+        )
+    return edges, declared
+
+
+def wire(task: Any, function: Declared | None) -> dict[str, Any]:
     """A task of the graph; a function that has not arrived yet has no name and no declarations."""
     return {
         "key": task.key,

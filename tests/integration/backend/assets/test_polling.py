@@ -16,6 +16,8 @@ POLLED = [
     *(f"/compute_plan/{key('plan')}/{name}/" for name in ("task", "functions", "perf")),
     f"/compute_plan/{key('plan')}/workflow_graph/",
     *(f"/task/{key('both')}/{name}/" for name in ("input_assets", "output_assets")),
+    *("/info/", "/organization/", f"/compute_plan/{key('plan')}/", f"/task/{key('both')}/"),
+    *(f"/function/{key('train')}/", f"/function/{key('train')}/profiling/"),
 ]
 
 

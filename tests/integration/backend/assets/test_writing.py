@@ -239,6 +239,19 @@ def test_lost_answer_of_tasks_is_success_if_the_same_are_stored(
     assert answer.json()[0]["tag"] == "t"
 
 
+def test_lost_answer_of_tasks_comes_in_the_order_of_their_ranks(
+    writer: httpx.Client, registered: str, ledger: ScriptedLedger
+) -> None:
+    parent = task(registered)
+    link = {"parent_task_key": parent["key"], "parent_task_output_identifier": "model"}
+    child = task(registered, inputs=[{"identifier": "shared", **link}])
+    ledger.lost_answers = 1
+    answer = writer.post(f"{P}/task/bulk_create/", json={"tasks": [child, parent]})
+    assert answer.status_code == 200, answer.text
+    order = [(one["key"], one["rank"]) for one in answer.json()]
+    assert order == [(parent["key"], 0), (child["key"], 1)]
+
+
 def test_lost_answer_of_tasks_is_a_conflict_if_others_are_stored(
     writer: httpx.Client, registered: str, ledger: ScriptedLedger
 ) -> None:

@@ -161,9 +161,20 @@ def test_metadata_conditions() -> None:
     assert "ILIKE" in contains
 
 
+def test_metadata_entries_are_the_same_for_rows_and_documents() -> None:
+    value = '[{"key": "b", "type": "contains", "value": 1.5}, {"key": "d", "type": "else"}]'
+    (entry,) = filters.metadata_entries({"metadata": value}) or []
+    assert (entry.key, entry.type, entry.value, entry.pattern) == ("b", "contains", "1.5", "%1.5%")
+    nothing = '[{"key": "a\\u0000", "type": "exists"}]'
+    assert filters.metadata_entries({"metadata": nothing}) is None
+    assert sql(filters.metadata_holding({"metadata": nothing}, table.metadata)) == ["false"]
+
+
 def test_ordering_drops_what_it_does_not_know_and_breaks_ties() -> None:
     fields = {"name": table.name, "rank": table.rank}
     order = filters.ordered_by({"ordering": "-name,none,rank"}, fields, [table.rank], table.key)
     assert sql(order) == ["t.name DESC", "t.rank ASC", "t.key"]
     default = filters.ordered_by({"ordering": "none"}, fields, [table.rank], table.key)
     assert sql(default) == ["t.rank", "t.key"]
+    down = filters.ordered_by({"ordering": "rank,-name"}, fields, [table.rank], table.key)
+    assert sql(down) == ["t.rank ASC", "t.name DESC", "t.key DESC"]
