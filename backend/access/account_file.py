@@ -49,8 +49,10 @@ def read(path: Path, settings: Settings) -> Accounts:
     """
     try:
         entries = _folder(path) if path.is_dir() else _document(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise AccountFileInvalid(f"{path}: {type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise AccountFileInvalid(f"{path}: not a text in UTF-8") from None
+    except OSError as error:
+        raise AccountFileInvalid(f"{path}: {error.strerror or type(error).__name__}") from None
     accounts = Accounts()
     for entry in entries["users"]:
         accounts.users.append(_user(entry, settings))

@@ -58,6 +58,7 @@ _TEXTS = {
     "uuid_parsing": "Must be a valid UUID.",
     "uuid_type": "Must be a valid UUID.",
     "string_type": "Not a valid string.",
+    "string_too_short": "This field may not be blank.",
     "bool_parsing": "Must be a valid boolean.",
     "bool_type": "Must be a valid boolean.",
     "int_parsing": "A valid integer is required.",
@@ -75,6 +76,8 @@ def field_messages(errors: Sequence[Any], *, skip: int = 0) -> dict[str, list[st
         if kind.endswith("_type") and error.get("input", 0) is None:
             kind = "none_required"
         message = _TEXTS.get(kind) or str(error["msg"]).removeprefix("Value error, ")
+        if kind == "string_too_long":
+            message = f"Ensure this field has no more than {error['ctx']['max_length']} characters."
         if len(location) > 1:
             message = f"{'.'.join(location[1:])}: {message}"
         fields.setdefault(name, []).append(message)

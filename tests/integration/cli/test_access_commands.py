@@ -114,7 +114,7 @@ def test_text_is_for_people(shell: Shell, api: Client) -> None:
         (["tokens", "revoke", "00000000-0000-0000-0000-000000000000"], "", 1, "no token"),
         (["organizations", "add-incoming", "a:b"], "x", 1, "colon"),
         (["organizations", "add-outgoing", "A", "--url", "ftp://x"], "x", 1, "http"),
-        (["accounts", "sync", "no-such-file"], "", 1, "no-such-file"),
+        (["accounts", "sync", "no-such-file"], "", 1, "no-such-file: No such file"),
     ],
 )
 def test_refusals_are_one_message_and_a_status(
