@@ -42,6 +42,7 @@ from kuberay.transport import Connection
 
 log = structlog.get_logger()
 PREFIX = "fn-"
+JOB_PREFIX = "substra-"
 SESSION, PLAN, GROUP = "substra_session", "substra_plan", "substra_group"
 
 
@@ -115,7 +116,8 @@ class KubeRayPool:
         """
         demands, images = list(self._work.demands()), self._work.images()
         pods = self._read_pods()
-        sessions = [self._session(job, pods) for job in self._jobs.all() if SESSION in job.metadata]
+        jobs = self._jobs.all()
+        sessions = [self._session(job, pods) for job in jobs if SESSION in job.metadata]
         groups = self._read_groups(pods)
         now = self._clock()
         for demand in demands:
@@ -128,7 +130,14 @@ class KubeRayPool:
         for step in steps:
             if step.what == "forget" and step.session not in stuck:
                 self._do(step, images)
+        self._forget_ghosts(jobs)
         return any(step.what == "append" for step in steps)
+
+    def _forget_ghosts(self, jobs: Sequence[Job]) -> None:
+        """Ray writes an empty record anew when a job is forgotten just before its monitor saw it end."""
+        for job in jobs:
+            if job.id.startswith(JOB_PREFIX) and not job.metadata and job.phase is Phase.ENDED:
+                self._jobs.forget(job.id)
 
     def _group_steps(
         self,
@@ -177,7 +186,7 @@ class KubeRayPool:
         host = job.host
         pod = next((p for p in pods if host and _address(p) == host), None)
         return Session(
-            id=job.id,
+            id=job.metadata[SESSION],
             plan=job.metadata.get(PLAN, ""),
             group=job.metadata.get(GROUP, ""),
             phase=job.phase,
@@ -227,10 +236,10 @@ class KubeRayPool:
             elif step.what == "retire":
                 self._groups.retire(step.group, step.pod)
             elif step.what == "stop":
-                self._jobs.stop(step.session)
+                self._jobs.stop(JOB_PREFIX + step.session)
             elif step.what == "forget":
                 self._work.ended(step.session, None)
-                self._jobs.forget(step.session)
+                self._jobs.forget(JOB_PREFIX + step.session)
         except (KubeError, JobsUnavailable) as error:
             log.warning(
                 "pool_step_failed", step=step.what, group=step.group, error=str(error)[:300]
@@ -265,7 +274,7 @@ class KubeRayPool:
         self._work.opened(session, session_token(self._key(image), session), plan, image.group)
         try:
             self._jobs.submit(
-                session,
+                JOB_PREFIX + session,
                 f"python -m ray_jobs.pod {session} {plan}",
                 resources={image.group: 1},
                 runtime_env={"substra_image": image.reference},

@@ -46,7 +46,8 @@ def test_a_plan_with_tasks_gets_a_session_for_each(small: SmallCluster) -> None:
     pool.turn()
     pool.turn()
     assert len(small.jobs) == 2
-    for id, job in small.jobs.items():  # noqa: A001
+    for name, job in small.jobs.items():
+        id = name.removeprefix("substra-")  # noqa: A001
         assert job["entrypoint"] == f"python -m ray_jobs.pod {id} plan"
         assert job["entrypoint_resources"] == {A.group: 1}
         assert job["runtime_env"] == {"substra_image": A.reference}
@@ -75,10 +76,10 @@ def serving(small: SmallCluster, told: Told, **options: int) -> tuple[str, KubeR
     pool = small.pool(told, **options)
     pool.turn()
     pool.turn()
-    (session,) = small.jobs
+    (session,) = told.sessions
     small.groups[A.group]["replicas"] = 1
     small.start_pod(A.group, "p1")
-    small.run_job(session, "p1")
+    small.run_job(f"substra-{session}", "p1")
     return session, pool
 
 
@@ -86,7 +87,7 @@ def test_an_ended_sessions_pod_is_retired(small: SmallCluster) -> None:
     told = Told()
     session, _ = serving(small, told)
     told.wanted.clear()
-    small.run_job(session, "p1", "SUCCEEDED")
+    small.run_job(f"substra-{session}", "p1", "SUCCEEDED")
     pool = small.pool(told)
     pool.turn()
     group = small.groups[A.group]
@@ -103,7 +104,7 @@ def test_a_pod_that_is_of_no_use_takes_its_session_with_it(small: SmallCluster) 
     small.pods["p1"]["status"]["containerStatuses"] = [killed]
     small.pool(told).turn()
     assert [(s, c.kind) for s, c in told.over if c is not None] == [(session, Kind.MEMORY)]
-    assert small.stopped == [session]
+    assert small.stopped == [f"substra-{session}"]
     assert small.groups[A.group]["scaleStrategy"] == {"workersToDelete": ["p1"]}
 
 
@@ -188,3 +189,10 @@ def test_a_cluster_out_of_reach_changes_nothing(small: SmallCluster) -> None:
         pool.turn()
     assert told.over == []
     assert told.sessions == {}
+
+
+def test_an_empty_record_that_ray_wrote_anew_is_forgotten(small: SmallCluster) -> None:
+    small.jobs["substra-ghost"] = {"submission_id": "substra-ghost", "status": "FAILED"}
+    small.jobs["an-operators"] = {"submission_id": "an-operators", "status": "FAILED"}
+    small.pool(Told()).turn()
+    assert list(small.jobs) == ["an-operators"]
