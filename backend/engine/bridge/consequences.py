@@ -13,13 +13,15 @@ from sqlmodel import Session
 
 from backend.assets.apply import Applied
 from backend.assets.tasks.states import FINAL, TaskStatus
+from backend.engine.compute.ahead import AheadStore
 from backend.engine.compute.queue import NewWork, WorkQueue
 from backend.engine.compute.tables import Kind
 from protos.orchestrator import function_pb2
 
 WAITING = function_pb2.FunctionStatus.Name(function_pb2.FUNCTION_STATUS_WAITING)
-Offers = Callable[[Session, Sequence[UUID]], Mapping[UUID, dict[str, Any]]]
-"""The leases of those among these new tasks that need no preparation."""
+Offered = Mapping[UUID, dict[str, Any] | None]
+Offers = Callable[[Session, Sequence[UUID]], Offered]
+"""The leases of those among these new tasks that need no preparation; None: its work is there already."""
 
 _CLOSE = text("""
     UPDATE work SET state = CASE WHEN state = 'leased' THEN state ELSE 'done' END,
@@ -53,9 +55,7 @@ _TRANSIENT = text(
 )
 
 
-def wanted(
-    applied: Applied, me: str, channel: str, offers: Mapping[UUID, dict[str, Any]]
-) -> list[NewWork]:
+def wanted(applied: Applied, me: str, channel: str, offers: Offered) -> list[NewWork]:
     """The work that the batch asks of organization `me`: pure."""
     works = [
         NewWork(Kind.BUILD, function.key, channel)
@@ -65,7 +65,7 @@ def wanted(
     works += [
         NewWork(Kind.TASK, task.key, channel, task.compute_plan, offer=offers.get(task.key))
         for task in applied.tasks_ready
-        if task.worker == me
+        if task.worker == me and offers.get(task.key, {}) is not None
     ]
     works += [NewWork(Kind.DELETE, model.key, channel) for model in applied.models_disabled]
     works += [NewWork(Kind.CANCEL, plan, channel, plan) for plan in applied.plans_canceled]
@@ -90,7 +90,9 @@ def follow(session: Session, applied: Applied, me: str, channel: str, offers: Of
         topics.add("cancel")
         _run(session, _STOP, plans=applied.plans_canceled)
     ended = [*applied.plans_canceled, *applied.plans_failed]
-    if ended:  # what was ready is looked at again, and canceled
+    if ended:
+        AheadStore.of(session).drop(ended)
+        # what was ready is looked at again, and canceled
         _run(session, _AGAIN, plans=ended)
         topics.add("new")
     return topics

@@ -34,11 +34,12 @@ LOGS_EVERY = 10
 """Passes: kept logs are many small files."""
 log = structlog.get_logger()
 _NAMED = text("""
-    SELECT DISTINCT p.path FROM work w, LATERAL (
+    SELECT DISTINCT p.path FROM (
+        SELECT offer FROM work WHERE kind = 'task' AND state IN ('ready', 'leased') AND offer IS NOT NULL
+        UNION ALL SELECT offer FROM task_ahead) AS w, LATERAL (
         SELECT i ->> 'path' FROM jsonb_array_elements(w.offer -> 'inputs') i
         UNION ALL SELECT w.offer -> 'environment' ->> 'root'
         UNION ALL SELECT jsonb_array_elements_text(w.offer -> 'environment' -> 'layers')) AS p(path)
-    WHERE w.kind = 'task' AND w.state IN ('ready', 'leased') AND w.offer IS NOT NULL
 """)
 _OWN = text("SELECT DISTINCT checksum FROM function_image")
 _BUILDS = text("SELECT EXISTS (SELECT 1 FROM work WHERE kind = 'build' AND state = 'leased')")

@@ -66,6 +66,8 @@ class AssetCache:
 
     def _found(self, asset: InputAsset) -> Path | None:
         if asset.kind == "ASSET_MODEL":
+            if asset.expected:
+                return self._storage.place(asset.file) if asset.file else None
             if asset.owner == self._me and asset.file:
                 with contextlib.suppress(StoredFileMissing):
                     return self._storage.local_path(asset.file)

@@ -19,7 +19,8 @@ class Prepare(StrEnum):
     OFFER = "offer"  # make its inputs local, then offer the lease
     CANCEL = "cancel"  # the plan ended: cancel the task on the ledger
     DROP = "drop"  # the task is final: nothing to do
-    WAIT = "wait"  # its row is not there, or not ready, yet
+    EARLY = "early"  # its parents are not done
+    WAIT = "wait"  # its row is not there, or its function is not built, yet
 
 
 def prepare(task: TaskStatus | None, plan: PlanStatus | None) -> Prepare:
@@ -28,6 +29,8 @@ def prepare(task: TaskStatus | None, plan: PlanStatus | None) -> Prepare:
         return Prepare.WAIT
     if task in FINAL:
         return Prepare.DROP
+    if task is TaskStatus.WAITING_FOR_PARENT_TASKS:
+        return Prepare.DROP if plan in ENDED_PLANS else Prepare.EARLY
     if plan in ENDED_PLANS:
         return Prepare.CANCEL
     if task in (TaskStatus.WAITING_FOR_EXECUTOR_SLOT, TaskStatus.EXECUTING):
@@ -62,6 +65,7 @@ class Answer(StrEnum):
     SUCCESS = "success"
     OVER = "over"  # the task is final otherwise: the rest of the report has no addressee
     AGAIN = "again"  # nobody knows whether it was carried out: repeat
+    EARLY = "early"  # the task's parents are not done on the ledger yet
     BROKEN = "broken"  # a definite refusal that repeating does not heal
 
 
@@ -72,6 +76,8 @@ def executing(transition: tuple[str, str] | None, *, unknown: bool) -> Answer:
     status = transition[1]
     if status == TaskStatus.EXECUTING:
         return Answer.SUCCESS
+    if status == TaskStatus.WAITING_FOR_PARENT_TASKS:
+        return Answer.EARLY
     return Answer.OVER if status in set(FINAL) else Answer.BROKEN
 
 

@@ -12,15 +12,17 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.engine.compute import decisions
+from backend.engine.compute.ahead import AFTER, MOST_BYTES, AheadStore
 from backend.engine.compute.claiming import Claiming
 from backend.engine.compute.decisions import Answer, Verdict, back_off_s, worn_out
 from backend.engine.compute.demands import Site
 from backend.engine.compute.giving_up import fail_internally
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.queue import Beat, Claimed, WorkQueue
-from backend.engine.compute.reporting import Reporter
+from backend.engine.compute.reporting import Broken, Reporter
 from backend.engine.compute.results import STEPS, Accepted, Result, Unacceptable, accept
 from backend.engine.compute.sessions import SessionStore, digest
 from backend.kit.database import Database
@@ -129,6 +131,19 @@ class RunnerService:
         internal = result.failure is not None and result.failure.category == "INTERNAL"
         return internal and attempts <= self._retries
 
+    def open_next(self, entry: Entry) -> bool:
+        """Make those tasks ready that waited for this result alone; True when there are some (`ahead`)."""
+        models = entry.accepted.models
+        if not models or sum(model.size for model in models) > MOST_BYTES:
+            return False
+        try:
+            self._reporter.store(entry)
+            with self._database.reading() as connection:
+                return bool(AheadStore(connection).open(entry.task))
+        except (Broken, OSError, SQLAlchemyError) as error:  # the event of its end opens them
+            log.warning("not_opened", task=str(entry.task), error=repr(error))
+            return False
+
     def report(self, entry: Entry) -> None:
         self._reporter.report(entry)
         self._counters.flush()
@@ -153,11 +168,12 @@ class RunnerService:
                 return look.work
         return None
 
-    def start(self, work: Claimed) -> None:
+    def start(self, work: Claimed) -> bool:
         """Tell the ledger that the task runs, while it starts: nothing leaves the machine before (rule 2).
 
         A task that is over loses its lease, and the runner's next heartbeat ends it. Where the ledger does
-        not answer, the report says it again.
+        not answer, the report says it again. False when the ledger waits for the task's parents: ask again
+        once they are told.
         """
         try:
             self._ledger(work.channel).apply_task_action(
@@ -167,10 +183,21 @@ class RunnerService:
             answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
             if answer is Answer.OVER:
                 self._drop(work, error.details)
+            elif answer is Answer.EARLY:
+                return self._early(work, error.details)
             elif answer is Answer.AGAIN:
                 log.warning("start_unanswered", task=str(work.key), error=error.details)
             elif answer is not Answer.SUCCESS:
                 self._put_back(work, error)
+        return True
+
+    def _early(self, work: Claimed, reason: str) -> bool:
+        """True when nobody needs to ask again: the parents come to nothing."""
+        with self._database.reading() as connection:
+            hopeless = AheadStore(connection).hopeless(work.key)
+        if hopeless:
+            self._drop(work, reason)
+        return hopeless
 
     def beat(self, session: UUID, leases: dict[UUID, str]) -> Beat:
         with self._database.transaction(durable=False) as database:
@@ -214,4 +241,10 @@ class RunnerService:
 
 def lease(work: Claimed) -> dict[str, Any]:
     """The lease as it goes to the runner (the runner protocol)."""
-    return {"task": str(work.key), "lock_token": work.lock_token, **(work.offer or {})}
+    offer = {name: value for name, value in (work.offer or {}).items() if name != AFTER}
+    return {"task": str(work.key), "lock_token": work.lock_token, **offer}
+
+
+def parents(work: Claimed) -> list[UUID]:
+    """Those whose reports come before this task's start."""
+    return [UUID(parent) for parent in (work.offer or {}).get(AFTER, ())]

@@ -9,9 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +21,10 @@ from backend.engine.compute.cache import AssetCache, ForGood
 from backend.engine.compute.canceling import cancel_tasks
 from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.decisions import Prepare, back_off_s
-from backend.engine.compute.demands import Impossible, Needs, Site, needs
+from backend.engine.compute.demands import Impossible, Site, needs
 from backend.engine.compute.giving_up import fail_internally, fail_with_a_log
 from backend.engine.compute.leases import heartbeat
-from backend.engine.compute.outbox import OutboxStore
+from backend.engine.compute.offering import Local, Offering
 from backend.engine.compute.preparing import PreparingStore
 from backend.engine.compute.queue import Claimed, WorkQueue
 from backend.engine.compute.reporting import Reporter
@@ -56,29 +54,6 @@ CROWDED_S = 5.0
 """When those are looked at again that wait behind more transfers than will end in a moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits of a task in seconds; 0: none.
-
-    `stage_s` counts from when the task's inputs and image were first asked for, over all attempts; it ends a
-    transfer under way too. Waiting for other tasks' transfers does not count.
-    """
-
-    run_s: int = 0
-    stage_s: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """What of a task is on this machine: paths by asset, and the image's environment."""
-
-    paths: dict[UUID, str]
-    environment: dict[str, Any]
-    needs: Needs
-    transferred_us: int | None = None
-    chainkeys: Path | None = None
-
-
 class Preparation:
     """Prepares the tasks of one organization."""
 
@@ -96,11 +71,9 @@ class Preparation:
     ) -> None:
         """`canceled` is fired when plans are canceled: transfers look whether they are still wanted."""
         self._database = database
-        self._me = settings.MSP_ID
-        self._name = settings.NAME
-        index = settings.ORGANIZATION_INDEX
-        self._variables = {"ORGANIZATION_INDEX": index} if index else {}
-        self._limits = Limits(settings.TASK_TIMEOUT, settings.TASK_STAGING_TIMEOUT)
+        self._offering = Offering(settings, cache, images, chainkeys)
+        # from when inputs and image were first asked for, over all attempts; transfers under way end too
+        self._stage_s = settings.TASK_STAGING_TIMEOUT
         self._site = Site.of(settings)
         self._outbox = settings.MEDIA_ROOT / "outbox"
         self._cache = cache
@@ -137,10 +110,10 @@ class Preparation:
                 step = decisions.prepare(
                     context.status if context else None, context.plan_status if context else None
                 )
-                local = self._local(context) if step is Prepare.OFFER and context else None
+                local = self._offering.local(context) if step is Prepare.OFFER and context else None
                 if local is not None and context is not None:
-                    store.offer(work, self._offer(context, local))
-                    self._profile(session, context, local)
+                    store.offer(work, self._offering.lease(context, local))
+                    self._offering.profile(session, context, local)
                     ready += 1
                 elif step is Prepare.DROP:
                     store.drop(work)
@@ -148,7 +121,7 @@ class Preparation:
                     over_later.append(work)
                 elif step is Prepare.CANCEL:
                     over.append(store.take(work))
-                elif step is Prepare.WAIT or context is None:
+                elif step in (Prepare.WAIT, Prepare.EARLY) or context is None:
                     unknown.append(work)
                 elif len(slow) + self._flying >= MOST_FLYING:
                     behind.append(work)
@@ -170,20 +143,9 @@ class Preparation:
             self._canceling.submit(self._cancel, over)
         return bool(works)
 
-    def offers(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-        """The leases of those new tasks that have everything here: what the bridge inserts READY at once.
-
-        A large batch is left to the turns, so that the bridge's transaction stays short.
-        """
-        offers: dict[UUID, dict[str, Any]] = {}
-        for key, context in task_contexts(session, keys[:BATCH]).items():
-            if decisions.prepare(context.status, context.plan_status) is not Prepare.OFFER:
-                continue
-            local = self._local(context)
-            if local is not None:
-                offers[key] = self._offer(context, local)
-                self._profile(session, context, local)
-        return offers
+    def offers(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any] | None]:
+        """The leases of those new tasks that need no preparation (`Offering.at_once`)."""
+        return self._offering.at_once(session, keys[:BATCH])
 
     def close(self) -> None:
         for pool in (self._pool, self._fetching, self._canceling):
@@ -209,7 +171,7 @@ class Preparation:
         self, work: Claimed, context: TaskContext, stopped: Callable[[], bool], waited_s: float
     ) -> None:
         """Bring what is missing until the limit of staging, of which `waited_s` are gone."""
-        limit_s = self._limits.stage_s
+        limit_s = self._stage_s
         late_at = time.monotonic() + limit_s - waited_s if limit_s else math.inf
         try:
             self._bring(work, context, lambda: time.monotonic() > late_at or stopped())
@@ -279,8 +241,8 @@ class Preparation:
             if local.chainkeys is not None and not store.alone(work):
                 store.later(work, "another task of its plan has the chainkeys", TURN_S)
                 return
-            offered = store.offer(work, self._offer(context, local))
-            self._profile(session, context, local)
+            offered = store.offer(work, self._offering.lease(context, local))
+            self._offering.profile(session, context, local)
         if offered:
             self._wake({"ready"})
 
@@ -310,7 +272,7 @@ class Preparation:
         return dict(zip(assets, self._fetching.map(bring, assets.values()), strict=True))
 
     def _again(self, work: Claimed, error: Exception) -> None:
-        cause, limit_s = str(error) or repr(error), self._limits.stage_s
+        cause, limit_s = str(error) or repr(error), self._stage_s
         log.warning("task_waits", task=str(work.key), cause=cause)
         with self._database.transaction() as session:
             attempts, waited_s = PreparingStore(session).tries(work)
@@ -326,60 +288,3 @@ class Preparation:
             entry = fail_internally(session, work, reason)
         if entry is not None:
             self._reporter.report(entry)
-
-    # ------------------------------------------------------------------ what a lease holds
-    def _local(self, context: TaskContext) -> Local | None:
-        """Everything is here: its paths; else None."""
-        if context.unresolved or not context.image or self._chainkeys.wanted(context.plan_tag):
-            return None
-        environment = self._images.present(context.image)
-        if environment is None:
-            return None
-        paths: dict[UUID, str] = {}
-        for asset in context.inputs:
-            path = self._cache.present(asset) if asset.available else None
-            if path is None:
-                return None
-            paths[asset.key] = str(path)
-        try:
-            wanted = needs(self._site, context.function_metadata, context.plan_metadata)
-        except Impossible:
-            return None  # the slow way says it
-        return Local(paths, environment, wanted)
-
-    def _offer(self, context: TaskContext, local: Local) -> dict[str, Any]:
-        """The lease without task and lock token (the runner protocol). `title` is for Ray's dashboard."""
-        words = (context.function_name, self._name, context.plan_name, str(context.rank))
-        chainkeys = {"chainkeys": str(local.chainkeys)} if local.chainkeys else {}
-        return {
-            **chainkeys,
-            "title": " · ".join(words),
-            "variables": self._variables,
-            "plan": str(context.plan),
-            "rank": context.rank,
-            "function": str(context.function),
-            "timeout_s": self._limits.run_s,
-            "resources": asdict(local.needs),
-            "environment": local.environment,
-            "inputs": [_input(asset, local.paths[asset.key]) for asset in context.inputs],
-            "outputs": [
-                {"identifier": slot.identifier, "kind": slot.kind, "multiple": slot.multiple}
-                for slot in context.outputs
-            ],
-        }
-
-    def _profile(self, session: Session, context: TaskContext, local: Local) -> None:
-        """A foreign function has one step more (rest-api.md 16)."""
-        if context.function_owner != self._me:
-            steps = {"download_function": local.transferred_us or 0}
-            OutboxStore(session).steps(context.key, steps)
-
-
-def _input(asset: InputAsset, path: str) -> dict[str, Any]:
-    return {
-        "identifier": asset.identifier,
-        "kind": asset.kind,
-        "key": str(asset.key),
-        "path": path,
-        "multiple": asset.multiple,
-    }

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.assets.models import events as models_of_the_ledger
 from backend.assets.tasks.states import FINAL, TaskStatus
 from backend.engine.compute import chainkeys, decisions
+from backend.engine.compute.ahead import AheadStore
 from backend.engine.compute.decisions import Answer, back_off_s
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
@@ -92,6 +93,14 @@ class Reporter:
         self._sweep(entry)
         return True
 
+    def store(self, entry: Entry) -> None:
+        """Take over what children read; done before is as good. Raises Broken, OSError."""
+        chain = entry.accepted.chainkeys
+        if chain is not None:
+            chainkeys.keep(Path(chain.source), Path(chain.target))
+        for model in entry.accepted.models:
+            self._adopt(model.source, model.file)
+
     def resume(self) -> bool:
         """Report one result that nobody reports at the moment; False when there is none."""
         with self._database.transaction() as session:
@@ -108,10 +117,7 @@ class Reporter:
         if accepted.failure is not None:
             self._report_failure(entry, ledger)
             return
-        if accepted.chainkeys is not None:
-            chainkeys.keep(Path(accepted.chainkeys.source), Path(accepted.chainkeys.target))
-        for model in accepted.models:
-            self._adopt(model.source, model.file)
+        self.store(entry)
         for performance in accepted.performances:
             new = performance_pb2.NewPerformance(
                 compute_task_key=str(entry.task),
@@ -191,10 +197,15 @@ class Reporter:
             )
         except LedgerError as error:
             answer = decisions.executing(error.illegal_transition, unknown=error.outcome_unknown)
-            if answer is Answer.OVER:
+            if answer is Answer.OVER or (answer is Answer.EARLY and self._hopeless(entry)):
                 raise Over(error.details) from None
             if answer is not Answer.SUCCESS:
                 raise Again(error.details) from None
+
+    def _hopeless(self, entry: Entry) -> bool:
+        """Whether the task ran ahead of parents that came to nothing."""
+        with self._database.reading() as connection:
+            return AheadStore(connection).hopeless(entry.task)
 
     def _report_failure(self, entry: Entry, ledger: ChannelLedger) -> None:
         accepted, key = entry.accepted, str(entry.task)

@@ -108,6 +108,11 @@ def model_key(task: UUID, identifier: str, index: int) -> UUID:
     return uuid5(task, f"{identifier}/{index}")
 
 
+def model_file(key: UUID) -> str:
+    """Where the storage keeps a model."""
+    return f"models/{key}/model"
+
+
 def log_file(asset: UUID) -> str:
     """Where the storage keeps a log."""
     return f"logs/{asset}/log"
@@ -189,7 +194,7 @@ def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedMode
         identifier=output.identifier,
         key=key,
         source=str(path),
-        file=f"models/{key}/model",
+        file=model_file(key),
         checksum=output.checksum,
         size=size,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -15,9 +15,10 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.engine.compute.exchange import RunnerService, lease
+from backend.engine.compute.exchange import RunnerService, lease, parents
 from backend.engine.compute.line import Line
 from backend.engine.compute.metrics import router as metrics
+from backend.engine.compute.queue import Claimed
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
 from backend.engine.compute.wakeups import Wakeups
@@ -35,6 +36,8 @@ DRAIN_S = 2.0
 """How long an ending process waits for reports on their way; others are resumed from the outbox."""
 HOLD_S = 1.5
 """How long a heartbeat's answer waits for a cancel; with the pause between two, a beat every `HEARTBEAT_S`."""
+EARLY_PAUSES_S = (0.05, 0.1, 0.2, 0.4, *(1.0,) * 20)
+"""Between asks whether the ledger knows by now that a task's parents are done."""
 THREADS = 4
 """Threads of this process that serve runners; the database pool is shared with all other routes."""
 
@@ -94,10 +97,25 @@ class RunnerGate:
 
     def begin(self, task: UUID, work: Callable[..., object], *arguments: Any) -> None:
         """Do what concerns a task beside its runner's request; one thing a task at a time."""
-        earlier = self._begun.get(task)
-        running = asyncio.create_task(self._do(earlier, work, *arguments))
+        self._begin(task, self.run(work, *arguments))
+
+    def _begin(self, task: UUID, work: Coroutine[Any, Any, object]) -> None:
+        running = asyncio.create_task(self._do(task, self._begun.get(task), work))
         self._begun[task] = running
         running.add_done_callback(lambda done: self._ended(task, done))
+
+    def start(self, work: Claimed) -> None:
+        """Tell the ledger that a leased task runs, once the reports of its parents are through."""
+        self._begin(work.key, self._start(work))
+
+    async def _start(self, work: Claimed) -> None:
+        for pause_s in EARLY_PAUSES_S:
+            for parent in parents(work):
+                await self.begun(parent)
+            if await self.run(self.service.start, work) or self.draining:
+                return
+            await asyncio.sleep(pause_s)
+        log.warning("start_too_early", task=str(work.key))  # its report says that it runs
 
     async def begun(self, task: UUID) -> None:
         """Wait for what was begun for a task."""
@@ -106,15 +124,15 @@ class RunnerGate:
             await asyncio.wait([running])
 
     async def _do(
-        self, earlier: asyncio.Task[None] | None, work: Callable[..., object], *arguments: Any
+        self, task: UUID, earlier: asyncio.Task[None] | None, work: Coroutine[Any, Any, object]
     ) -> None:
         """What fails here is taken up again from its row: an expired lease, an outbox entry."""
         if earlier is not None:
             await asyncio.wait([earlier])
         try:
-            await self.run(work, *arguments)
+            await work
         except Exception as error:
-            log.warning("beside_failed", work=work.__name__, error=repr(error))
+            log.warning("beside_failed", task=str(task), error=repr(error))
 
     def _ended(self, task: UUID, done: asyncio.Task[None]) -> None:
         if self._begun.get(task) is done:
@@ -168,7 +186,7 @@ async def exchange(request: Request) -> Response:
     if work is None:
         answer = {"cancel": await here.run(here.service.canceled, asked.session)}
         return Response(orjson.dumps(answer), media_type="application/json")
-    here.begin(work.key, here.service.start, work)
+    here.start(work)
     body = orjson.dumps({"cancel": [], "lease": lease(work)})
     return Response(body, media_type="application/json")
 
@@ -179,8 +197,9 @@ async def _given(here: RunnerGate, asked: ExchangeIn) -> bool:
         return False
     await here.begun(asked.result.task)
     entry = await here.run(here.service.give, asked.session, asked.result)
-    if here.service.blocked:
-        here.wakeups.wake({"ready"}, others=False)
+    opened = entry is not None and await here.run(here.service.open_next, entry)
+    if opened or here.service.blocked:
+        here.wakeups.wake({"ready"}, others=opened)
     if entry is not None:
         here.begin(entry.task, here.service.report, entry)
     return entry is not None

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlmodel import Session
 
 from backend.assets.compute_plans.states import PlanStatus
 from backend.assets.tasks.states import TaskStatus
+from backend.engine.compute.results import model_file, model_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class InputAsset:
     file: str | None = None
     folder: str | None = None
     available: bool = True
+    expected: bool = False
+    """Its task runs here and has no result yet: the model's key and file are known before (rule 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class TaskContext:
     function_name: str = ""
     unresolved: list[str] = field(default_factory=list)
     """Identifiers of inputs whose asset is not in the rows."""
+    after: set[UUID] = field(default_factory=set)
+    """Parents of ours whose models are expected."""
 
 
 _TASKS = text("""
@@ -77,13 +83,15 @@ _TASKS = text("""
 _INPUTS = text("""
     WITH input AS (
         SELECT i.task_key, i.position, i.identifier, o.position AS item, t.function_key,
-               COALESCE(i.asset_key, CASE WHEN o.asset_kind = 'ASSET_MODEL' THEN o.asset_key::uuid END) AS key
+               COALESCE(i.asset_key, CASE WHEN o.asset_kind = 'ASSET_MODEL' THEN o.asset_key::uuid END) AS key,
+               i.parent_task_key, i.parent_task_output_identifier
         FROM compute_task_input i JOIN compute_task t ON t.key = i.task_key
         LEFT JOIN compute_task_output_asset o
                ON o.task_key = i.parent_task_key AND o.identifier = i.parent_task_output_identifier
         WHERE i.task_key = ANY(:keys)
     )
     SELECT input.task_key, input.identifier, input.key, fi.kind, fi.multiple,
+           input.parent_task_key, input.parent_task_output_identifier AS parent_output,
            m.owner AS model_owner, m.model_checksum, m.compute_task_key AS producer, m.model_address,
            mf.file AS model_file,
            d.owner AS manager_owner, d.opener_checksum, df.opener_file,
@@ -100,10 +108,20 @@ _INPUTS = text("""
     LEFT JOIN data_sample_file sf ON sf.key = input.key
     ORDER BY input.task_key, input.position, input.item
 """)
+_SLOTS = text("""
+    SELECT t.key, o.identifier FROM compute_task t
+    JOIN function_output o ON o.function_key = t.function_key
+    WHERE t.key = ANY(:keys) AND t.worker = :me AND o.kind = 'ASSET_MODEL' AND NOT o.multiple
+""")
 
 
-def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskContext]:
-    """The contexts of the tasks whose rows are there."""
+def task_contexts(
+    session: Session, keys: Sequence[UUID], *, ahead_for: str | None = None
+) -> dict[UUID, TaskContext]:
+    """The contexts of the tasks whose rows are there.
+
+    `ahead_for`: with the models that parents of this organization's own will produce.
+    """
     if not keys:
         return {}
     connection = session.connection()
@@ -127,14 +145,41 @@ def task_contexts(session: Session, keys: Sequence[UUID]) -> dict[UUID, TaskCont
         )
         for row in connection.execute(_TASKS, {"keys": list(keys)})
     }
-    for row in connection.execute(_INPUTS, {"keys": list(keys)}):
+    rows = connection.execute(_INPUTS, {"keys": list(keys)}).all()
+    slots = _slots(session, rows, ahead_for) if ahead_for else frozenset()
+    for row in rows:
         asset = _asset(row)
         context = contexts[row.task_key]
+        if asset is None and ahead_for and (row.parent_task_key, row.parent_output) in slots:
+            asset = _expected(row, ahead_for)
+            context.after.add(row.parent_task_key)
         if asset is None:
             context.unresolved.append(row.identifier)
         else:
             context.inputs.append(asset)
     return contexts
+
+
+def _slots(session: Session, rows: Sequence[Row[Any]], me: str) -> frozenset[tuple[UUID, str]]:
+    """Those outputs of unfinished parents of ours that are one model: (task, identifier)."""
+    parents = {row.parent_task_key for row in rows if row.key is None and row.parent_task_key}
+    if not parents:
+        return frozenset()
+    found = session.connection().execute(_SLOTS, {"keys": list(parents), "me": me})
+    return frozenset((row.key, row.identifier) for row in found)
+
+
+def _expected(row: Row[Any], me: str) -> InputAsset:
+    key = model_key(row.parent_task_key, row.parent_output, 0)
+    return InputAsset(
+        identifier=row.identifier,
+        kind=row.kind,
+        multiple=row.multiple,
+        key=key,
+        owner=me,
+        file=model_file(key),
+        expected=True,
+    )
 
 
 def _asset(row: object) -> InputAsset | None:

@@ -99,6 +99,18 @@ class Work(SQLModel, table=True):
     )
 
 
+class TaskAhead(SQLModel, table=True):
+    """The lease of a task whose parents run here and have no result yet (`ahead`)."""
+
+    __tablename__: ClassVar[str] = "task_ahead"
+    __table_args__ = (Index("task_ahead_plan", "compute_plan_key"),)
+
+    task_key: UUID = Field(primary_key=True)
+    channel: str = Field(max_length=100)
+    compute_plan_key: UUID
+    offer: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+
+
 class WorkTurn(SQLModel, table=True):
     """A plan's place in its channel's round (`claiming`): each lease moves `finish` on by 1 / `weight`.
 

@@ -59,6 +59,9 @@ class FilesystemStorage:
         finally:
             beside.unlink(missing_ok=True)
 
+    def place(self, key: str) -> Path | None:
+        return self._target(key)
+
     def local_path(self, key: str) -> Path:
         path = self._target(key)
         if not path.is_file():

@@ -131,6 +131,10 @@ class Storage(Protocol):
         """
         ...
 
+    def place(self, key: str) -> Path | None:
+        """Where the file will be once it is stored; None where files are on no disk of this machine."""
+        ...
+
     def local_path(self, key: str) -> Path:
         """An absolute path by which the file can be read.
 

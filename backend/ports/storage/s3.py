@@ -103,6 +103,9 @@ class S3Storage:
             self._client.remove_object(self._bucket, self._name(key))
 
     # ------------------------------------------------------------------ reading
+    def place(self, key: str) -> Path | None:
+        return None
+
     def local_path(self, key: str) -> Path:
         found = self._stat(key)
         etag, expected = str(found.etag), _checksum_of(found)

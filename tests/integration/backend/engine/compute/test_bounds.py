@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from backend.engine.compute.ahead import AheadStore, Kept
 from backend.engine.compute.bounds import Bounds
 from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.queue import NewWork, WorkQueue
@@ -77,6 +78,11 @@ class Stores:
         with self.database.transaction() as session:
             WorkQueue(session).add([NewWork(Kind.TASK, uuid4(), "mychannel", uuid4(), offer=offer)])
 
+    def kept(self, **offer: Any) -> None:
+        """A lease kept for a task that comes next, naming these."""
+        with self.database.transaction() as session:
+            AheadStore.of(session).keep([Kept(uuid4(), "mychannel", uuid4(), offer)])
+
 
 @pytest.fixture
 def stores(database: Database, tmp_path: Path) -> Stores:
@@ -84,11 +90,13 @@ def stores(database: Database, tmp_path: Path) -> Stores:
 
 
 def test_assets_go_by_their_last_use_and_those_of_tasks_stay(stores: Stores) -> None:
-    named, old, young = stores.sample(), stores.sample(), stores.model()
+    named, next_one, old, young = stores.sample(), stores.sample(), stores.sample(), stores.model()
     stores.used.touch(young)
     stores.offered(inputs=[{"path": str(named)}])
-    stores.bounds(CACHE_MAX_BYTES=2500).enforce()
-    assert (named.exists(), old.exists(), young.exists()) == (True, False, True)
+    stores.kept(inputs=[{"path": str(next_one)}])
+    stores.bounds(CACHE_MAX_BYTES=3500).enforce()
+    there = [path.exists() for path in (named, next_one, old, young)]
+    assert there == [True, True, False, True]
     assert not [path for path in old.parent.iterdir() if path.name.startswith(".")]
     stores.counters.flush(now=True)
     with stores.database.reading() as connection:

@@ -32,7 +32,10 @@ T, P = TaskStatus, PlanStatus
         (T.WAITING_FOR_EXECUTOR_SLOT, None, Prepare.WAIT),
         (T.WAITING_FOR_EXECUTOR_SLOT, P.DOING, Prepare.OFFER),
         (T.EXECUTING, P.DOING, Prepare.OFFER),
-        (T.WAITING_FOR_PARENT_TASKS, P.DOING, Prepare.WAIT),
+        (T.BUILDING, P.DOING, Prepare.WAIT),
+        (T.WAITING_FOR_PARENT_TASKS, P.DOING, Prepare.EARLY),
+        (T.WAITING_FOR_PARENT_TASKS, P.CANCELED, Prepare.DROP),
+        (T.WAITING_FOR_PARENT_TASKS, P.FAILED, Prepare.DROP),
         (T.WAITING_FOR_EXECUTOR_SLOT, P.CANCELED, Prepare.CANCEL),
         (T.WAITING_FOR_EXECUTOR_SLOT, P.FAILED, Prepare.CANCEL),
         (T.DONE, P.CANCELED, Prepare.DROP),
@@ -73,7 +76,7 @@ def test_which_results_are_accepted(
         ("STATUS_DONE", Answer.OVER, Answer.SUCCESS),
         ("STATUS_CANCELED", Answer.OVER, Answer.OVER),
         ("STATUS_FAILED", Answer.OVER, Answer.OVER),
-        ("STATUS_WAITING_FOR_PARENT_TASKS", Answer.BROKEN, Answer.BROKEN),
+        ("STATUS_WAITING_FOR_PARENT_TASKS", Answer.EARLY, Answer.BROKEN),
     ],
 )
 def test_refused_transitions(status: str, started: Answer, finished: Answer) -> None:
