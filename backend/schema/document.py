@@ -20,7 +20,7 @@ OPERATIONS = (
     *operations_results.OPERATIONS,
 )
 Route = dict[str, Any]
-DOWNLOADS = ("/file/", "/description/", "/image/", "/opener/")
+DOWNLOADS = ("/file/", "/description/", "/image/", "/opener/", "/logs/")
 SECURITY: dict[str, Schema] = {
     "token": {
         "type": "apiKey",
@@ -148,6 +148,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     elif operation.answer is not None:
         success["content"] = {"application/json": _content(operation.answer)}
     responses = {str(operation.status): success, "4XX": error, "503": unavailable}
+    if operation.method == "GET" and (operation.who != "anyone" or operation.path == "/info/"):
+        responses["304"] = {"description": "The caller has it already (`If-None-Match`)."}
+    if operation.path == "/performance/export/":
+        responses["206"] = {**success, "description": "The range asked for."}
     if operation.path.endswith(DOWNLOADS):
         responses["206"] = {**success, "description": "The range asked for."}
         responses["504"] = {**error, "description": "The owner cannot be reached."}
