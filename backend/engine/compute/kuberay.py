@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -107,6 +107,7 @@ class KubeRayPool:
         self._clock = clock
         self._used: dict[str, float] = {}
         self._keys: dict[str, bytes] = {}
+        self._lost: dict[str, float] = {}  # sessions that were told to be over before Ray knew
 
     def turn(self) -> bool:
         """One comparison and its steps. False: there is nothing more to do at once.
@@ -118,6 +119,9 @@ class KubeRayPool:
         pods = self._read_pods()
         jobs = self._jobs.all()
         sessions = [self._session(job, pods) for job in jobs if SESSION in job.metadata]
+        there = {_address(pod) for pod in pods}
+        gone = {job.metadata.get(SESSION) for job in jobs if job.host and job.host not in there}
+        sessions = self._without_lost(sessions, pods, gone)
         groups = self._read_groups(pods)
         now = self._clock()
         for demand in demands:
@@ -193,27 +197,47 @@ class KubeRayPool:
             pod=pod["metadata"]["name"] if pod is not None else None,
         )
 
+    def _without_lost(
+        self, sessions: Sequence[Session], pods: Sequence[Pod], gone: set[str | None]
+    ) -> list[Session]:
+        """Sessions whose pod is of no use count as ended at once: Ray notices a dead node much later.
+
+        `gone` are sessions whose pod is not there any more. A pod that is being deleted keeps its place, where
+        the operator puts another one.
+        """
+        causes = {pod["metadata"]["name"]: (pod, cause(pod)) for pod in pods}
+        found: list[Session] = []
+        for session in sessions:
+            pod, why = causes.get(session.pod or "", (None, None))
+            if session.id in gone or session.id in self._lost:
+                why = why or cause(None)
+            if why is None or why.verdict is Verdict.WAIT or session.phase is Phase.ENDED:
+                found.append(session)
+                continue
+            if session.id not in self._lost:
+                log.warning("pod_lost", pod=session.pod, session=session.id, cause=why.text)
+                self._work.ended(session.id, why)
+                self._lost[session.id] = self._clock()
+                self._jobs.stop(JOB_PREFIX + session.id)
+            leaving = pod is not None and "deletionTimestamp" in pod["metadata"]
+            name = None if leaving else session.pod
+            found.append(replace(session, phase=Phase.ENDED, pod=name))
+        return found
+
     def _look_at(
         self, pods: Sequence[Pod], sessions: Sequence[Session], needed: set[str]
     ) -> list[Step]:
-        """Say why pods do not come; retire those that are of no use, with their sessions."""
-        serving = {session.pod: session for session in sessions if session.pod}
+        """Say why pods do not come; retire those that are of no use and have no session."""
+        serving = {session.pod for session in sessions if session.pod}
         steps: list[Step] = []
         waiting: dict[str, Cause] = {}
         for pod in pods:
-            found = cause(pod)
+            found, name, group = cause(pod), pod["metadata"]["name"], _group(pod)
             if found is None:
                 continue
-            name, group = pod["metadata"]["name"], _group(pod)
             if found.verdict is Verdict.WAIT:
                 waiting[group] = found
-                continue
-            session = serving.get(name)
-            if session is not None and session.phase is not Phase.ENDED:
-                log.warning("pod_lost", pod=name, session=session.id, cause=found.text)
-                self._work.ended(session.id, found)
-                steps.append(Step("stop", group, session=session.id))
-            if "deletionTimestamp" not in pod["metadata"]:
+            elif "deletionTimestamp" not in pod["metadata"] and name not in serving:
                 steps.append(Step("retire", group, pod=name))
         for group in needed:
             self._work.waits(group, waiting.get(group))
@@ -238,8 +262,10 @@ class KubeRayPool:
             elif step.what == "stop":
                 self._jobs.stop(JOB_PREFIX + step.session)
             elif step.what == "forget":
-                self._work.ended(step.session, None)
-                self._jobs.forget(JOB_PREFIX + step.session)
+                if step.session not in self._lost:
+                    self._work.ended(step.session, None)
+                if self._jobs.forget(JOB_PREFIX + step.session):
+                    self._lost.pop(step.session, None)
         except (KubeError, JobsUnavailable) as error:
             log.warning(
                 "pool_step_failed", step=step.what, group=step.group, error=str(error)[:300]

@@ -36,6 +36,7 @@ class SmallCluster:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.stopped: list[str] = []
+        self.stuck: set[str] = set()  # jobs whose node died: Ray has not noticed
         self.away = False
         self.server = ApiServer(self._answer)
 
@@ -113,9 +114,11 @@ class SmallCluster:
             return Answer(body={})
         if request.method == "POST":
             self.stopped.append(rest[0])
-            if rest[0] in self.jobs:
+            if rest[0] in self.jobs and rest[0] not in self.stuck:
                 self.jobs[rest[0]]["status"] = "STOPPED"
             return Answer(body={})
+        if request.method == "DELETE" and rest[0] in self.stuck:
+            return Answer(400, {})
         if request.method == "DELETE":
             return Answer(200 if self.jobs.pop(rest[0], None) else 404, {})
         return Answer(body=list(self.jobs.values()))

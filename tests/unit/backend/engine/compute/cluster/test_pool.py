@@ -106,6 +106,40 @@ def test_a_pod_that_is_of_no_use_takes_its_session_with_it(small: SmallCluster) 
     assert [(s, c.kind) for s, c in told.over if c is not None] == [(session, Kind.MEMORY)]
     assert small.stopped == [f"substra-{session}"]
     assert small.groups[A.group]["scaleStrategy"] == {"workersToDelete": ["p1"]}
+    assert len(told.sessions) == 2, "another session takes its place at once"
+
+
+def test_a_deleted_pods_place_is_kept_and_its_session_replaced_at_once(small: SmallCluster) -> None:
+    told = Told()
+    session, pool = serving(small, told)
+    small.pods["p1"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    small.stuck.add(f"substra-{session}")
+    for _ in range(3):
+        pool.turn()
+    assert [(s, c.kind) for s, c in told.over if c is not None] == [(session, Kind.LOST)]
+    assert len(told.over) == 1
+    assert small.stopped == [f"substra-{session}"]
+    assert small.groups[A.group]["replicas"] == 1
+    assert small.groups[A.group].get("scaleStrategy") is None
+    assert len(told.sessions) == 2
+    small.pods.clear()
+    pool.turn()
+    assert len(told.sessions) == 2
+    small.stuck.clear()
+    small.jobs[f"substra-{session}"]["status"] = "FAILED"
+    pool.turn()
+    assert f"substra-{session}" not in small.jobs
+    assert len(told.over) == 1
+
+
+def test_a_new_pool_sees_that_a_pod_is_gone(small: SmallCluster) -> None:
+    told = Told()
+    session, _ = serving(small, told)
+    small.pods.clear()
+    small.stuck.add(f"substra-{session}")
+    small.pool(told).turn()
+    assert [(s, c.kind) for s, c in told.over if c is not None] == [(session, Kind.LOST)]
+    assert len(told.sessions) == 2
 
 
 def test_why_pods_do_not_come_is_told_and_taken_back(small: SmallCluster) -> None:
