@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     # keys for plans with a tag (docs/operations.md)
     TASK_CHAINKEYS_ENABLED: bool = False
     CHAINKEYS_FOLDER: Path | None = None  # unset: Secrets of the cluster
-    K8S_SECRET_NAMESPACE: str = "default"
+    K8S_SECRET_NAMESPACE: str = "default"  # noqa: S105
     ORGANIZATION_INDEX: str = ""  # functions read it as a variable of that name
     # what this site has for tasks, and what one of them gets (docs/compute.md); 0: see there
     MACHINE_SHARED_BY: int = Field(

@@ -43,7 +43,7 @@ class Offering:
         self._me = settings.MSP_ID
         self._name = settings.NAME
         index = settings.ORGANIZATION_INDEX
-        self._variables = {"ORGANIZATION_INDEX": index} if index else {}
+        self.variables = {"ORGANIZATION_INDEX": index} if index else {}
         self._run_s = settings.TASK_TIMEOUT
         self._site = Site.of(settings)
         self._cache = cache
@@ -110,7 +110,7 @@ class Offering:
         return {
             **chainkeys,
             "title": " · ".join(words),
-            "variables": self._variables,
+            "variables": self.variables,
             "plan": str(context.plan),
             AFTER: sorted(map(str, context.after)),
             "rank": context.rank,

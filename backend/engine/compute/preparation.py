@@ -71,9 +71,9 @@ class Preparation:
     ) -> None:
         """`canceled` is fired when plans are canceled: transfers look whether they are still wanted."""
         self._database = database
-        self._offering = Offering(settings, cache, images, chainkeys)
+        self.offering = Offering(settings, cache, images, chainkeys)
         # from when inputs and image were first asked for, over all attempts; transfers under way end too
-        self._stage_s = settings.TASK_STAGING_TIMEOUT
+        self.stage_s = settings.TASK_STAGING_TIMEOUT
         self._site = Site.of(settings)
         self._outbox = settings.MEDIA_ROOT / "outbox"
         self._cache = cache
@@ -110,10 +110,10 @@ class Preparation:
                 step = decisions.prepare(
                     context.status if context else None, context.plan_status if context else None
                 )
-                local = self._offering.local(context) if step is Prepare.OFFER and context else None
+                local = self.offering.local(context) if step is Prepare.OFFER and context else None
                 if local is not None and context is not None:
-                    store.offer(work, self._offering.lease(context, local))
-                    self._offering.profile(session, context, local)
+                    store.offer(work, self.offering.lease(context, local))
+                    self.offering.profile(session, context, local)
                     ready += 1
                 elif step is Prepare.DROP:
                     store.drop(work)
@@ -145,7 +145,7 @@ class Preparation:
 
     def offers(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any] | None]:
         """The leases of those new tasks that need no preparation (`Offering.at_once`)."""
-        return self._offering.at_once(session, keys[:BATCH])
+        return self.offering.at_once(session, keys[:BATCH])
 
     def close(self) -> None:
         for pool in (self._pool, self._fetching, self._canceling):
@@ -171,7 +171,7 @@ class Preparation:
         self, work: Claimed, context: TaskContext, stopped: Callable[[], bool], waited_s: float
     ) -> None:
         """Bring what is missing until the limit of staging, of which `waited_s` are gone."""
-        limit_s = self._stage_s
+        limit_s = self.stage_s
         late_at = time.monotonic() + limit_s - waited_s if limit_s else math.inf
         try:
             self._bring(work, context, lambda: time.monotonic() > late_at or stopped())
@@ -241,8 +241,8 @@ class Preparation:
             if local.chainkeys is not None and not store.alone(work):
                 store.later(work, "another task of its plan has the chainkeys", TURN_S)
                 return
-            offered = store.offer(work, self._offering.lease(context, local))
-            self._offering.profile(session, context, local)
+            offered = store.offer(work, self.offering.lease(context, local))
+            self.offering.profile(session, context, local)
         if offered:
             self._wake({"ready"})
 
@@ -272,7 +272,7 @@ class Preparation:
         return dict(zip(assets, self._fetching.map(bring, assets.values()), strict=True))
 
     def _again(self, work: Claimed, error: Exception) -> None:
-        cause, limit_s = str(error) or repr(error), self._stage_s
+        cause, limit_s = str(error) or repr(error), self.stage_s
         log.warning("task_waits", task=str(work.key), cause=cause)
         with self._database.transaction() as session:
             attempts, waited_s = PreparingStore(session).tries(work)

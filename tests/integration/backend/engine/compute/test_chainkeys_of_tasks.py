@@ -13,7 +13,7 @@ def keyed(world: World) -> World:
     folder.mkdir(parents=True)
     (folder / "2").write_bytes(b"\x01\x02")
     world.chainkeys._store = world.secrets
-    world.preparation._variables = {"ORGANIZATION_INDEX": "1"}
+    world.preparation.offering.variables = {"ORGANIZATION_INDEX": "1"}
     return world
 
 

@@ -34,11 +34,10 @@ def test_a_users_failure_is_never_tried_again(world: World) -> None:
 
 
 def test_inputs_that_do_not_come_in_time_fail_the_task(world: World) -> None:
-    from backend.engine.compute.preparation import Limits
     from backend.kit.errors import PeerUnreachable
     from tests.integration.backend.engine.world import IMAGE
 
-    world.preparation._limits = Limits(stage_s=3600)
+    world.preparation.stage_s = 3600
     world.images.refused[IMAGE] = PeerUnreachable()
     task = world.task(world.plan(), world.function())
     eventually(lambda: world.one("SELECT 1 FROM work WHERE tries > 0"), "a vain preparation")
@@ -48,11 +47,10 @@ def test_inputs_that_do_not_come_in_time_fail_the_task(world: World) -> None:
 
 
 def test_a_transfer_that_takes_longer_than_the_limit_of_staging_is_ended(world: World) -> None:
-    from backend.engine.compute.preparation import Limits
     from tests.integration.backend.engine.world import IMAGE
 
     world.images.slow.add(IMAGE)
-    world.preparation._limits = Limits(stage_s=1)
+    world.preparation.stage_s = 1
     task = world.task(world.plan(), world.function())
     eventually(lambda: world.status(task) == "STATUS_FAILED", "given up")
     row = eventually(lambda: world.one("SELECT error_type FROM failure_report"), "the report")
@@ -60,11 +58,10 @@ def test_a_transfer_that_takes_longer_than_the_limit_of_staging_is_ended(world: 
 
 
 def test_what_earlier_attempts_took_counts_for_the_limit_of_staging(world: World) -> None:
-    from backend.engine.compute.preparation import Limits
     from tests.integration.backend.engine.world import IMAGE
 
     world.images.slow.add(IMAGE)
-    world.preparation._limits = Limits(stage_s=3600)
+    world.preparation.stage_s = 3600
     task = world.task(world.plan(), world.function())
     assert world.images.begun.wait(15)
     since = eventually(lambda: world.one("SELECT waits_since FROM work WHERE kind = 'task'"), "it")
