@@ -31,6 +31,8 @@ from kuberay.transport import Connection
 
 LOOK_S = 0.5
 GONE_S = 60.0
+SLOWEST = 10
+"""So many times longer may a start take that nothing speaks against: a large image on its way."""
 log = structlog.get_logger()
 
 
@@ -65,7 +67,7 @@ class KanikoBuilder:
         *,
         start_s: float = 120.0,
     ) -> None:
-        """`start_s`: how long a build may wait for its place and its image before it is tried again."""
+        """`start_s`: how long a build may lack a place, an image or a Secret before it is tried again."""
         self._connection = connection
         self._registry = registry
         self._options = options
@@ -109,8 +111,10 @@ class KanikoBuilder:
         job = self._begun(source)
         uid = job["metadata"]["uid"]
         began, running_since, told = time.monotonic(), 0.0, ""
+        stuck_since: float | None = None
         while True:
-            verdict = judge(self._seen(source, uid), self._pods_of(source), self._options.timeout_s)
+            pods = self._pods_of(source)  # before the Job, whose time limit ends them
+            verdict = judge(self._seen(source, uid), pods, self._options.timeout_s)
             now = time.monotonic()
             if verdict.state is State.RUNNING and not running_since:
                 running_since = now
@@ -120,8 +124,12 @@ class KanikoBuilder:
             if stopped():
                 self._remove(source, uid)
                 raise BuildStopped
-            if verdict.state is State.WAITING and now - began > self._start_s:
-                verdict = Verdict(State.AGAIN, told or "the build's pod does not start")
+            stuck = verdict.state is State.WAITING and bool(verdict.reason)
+            stuck_since = (stuck_since or now) if stuck else None
+            if stuck_since is not None and now - stuck_since > self._start_s:
+                verdict = Verdict(State.AGAIN, verdict.reason)
+            elif verdict.state is State.WAITING and now - began > SLOWEST * self._start_s:
+                verdict = Verdict(State.AGAIN, "the build's pod does not start")
             if verdict.state not in (State.WAITING, State.RUNNING):
                 break
             time.sleep(LOOK_S)

@@ -41,10 +41,14 @@ def free_port() -> int:
 
 @contextmanager
 def minio_server(
-    folder: Path, *, port: int = 0, certificates: Path | None = None
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificates: Path | None = None,
 ) -> Iterator[MinioServer]:
     """Running and answering; ended at the end of the block. The same folder and port again continue it."""
-    place = f"127.0.0.1:{port or free_port()}"
+    place = f"{host}:{port or free_port()}"
     address = f"{'https' if certificates else 'http'}://{place}"
     options = ["--certs-dir", str(certificates)] if certificates else []
     with (folder.parent / f"{folder.name}.log").open("ab") as log:

@@ -11,10 +11,10 @@ CHUNK = 65_536
 class Relay:
     """Forwards connections to `target`. `swallow` names the direction whose bytes vanish: "up" or "down"."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, place: str = "127.0.0.1") -> None:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((place, 0))
         self.port: int = self._listener.getsockname()[1]
         self.swallow = ""
         self.swallowed = 0
@@ -53,8 +53,9 @@ class Relay:
 
 
 @contextmanager
-def relay(target: str) -> Iterator[Relay]:
-    found = Relay(target)
+def relay(target: str, place: str = "127.0.0.1") -> Iterator[Relay]:
+    """Listening at `place` until the end of the block."""
+    found = Relay(target, place)
     try:
         yield found
     finally:
