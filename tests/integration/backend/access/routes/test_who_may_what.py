@@ -114,6 +114,8 @@ def test_callers_get_exactly_these_answers(world: World, method: str, path: str)
 def test_a_leak_would_be_seen(world: World) -> None:
     answer = world.client.get("/org-1/function/", headers=world.headers["admin"])
     assert named_assets(answer.text) == set(STATES)
+    plans = world.client.get("/org-1/compute_plan/", headers=world.headers["admin"])
+    assert named_assets(plans.text) >= {"own", "foreign"}
 
 
 def named_assets(content: str) -> set[str]:
@@ -123,5 +125,6 @@ def named_assets(content: str) -> set[str]:
         for family in ("function", "data_manager", "data_sample", "task", "model")
         for state in STATES
     }
+    keys |= {key(asset("compute_plan", state)): state for state in ("own", "foreign")}
     found = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", content)
     return {keys[text] for text in found if text in keys}
