@@ -133,3 +133,32 @@ def test_zygote_holds_libraries_and_no_data(network: Network, image: dict[str, A
     result = network.perform(second, environment=image)
     assert result["profile"]["start"] == "zygote"
     assert json.loads(content(result)) == [0, False, None, False, False]
+
+
+def test_what_an_import_opens_or_sets_in_the_zygote_reaches_no_function(
+    network: Network, image: dict[str, Any]
+) -> None:
+    """Descriptors, sockets, variables and arguments that a library's import leaves in the warm process."""
+    code = (
+        "import os, socket, sys\n"
+        "kept = [*socket.socketpair(), open(os.devnull)]\n"
+        "os.environ['LEFT_BY_AN_IMPORT'] = '1'\n"
+        "sys.argv.append('left')\n"
+        "loaded_by = os.getpid()\n"
+    )
+    package(image, "leaver", code)
+    network.start()
+    learning = PREAMBLE + "import leaver\nwrite('model', str(leaver.loaded_by == os.getpid()))\n"
+    assert content(network.perform(learning, environment=image)) == "True"
+    second = PREAMBLE + (
+        "import leaver\n"
+        "numbers = sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1]\n"
+        "write('model', json.dumps([leaver.loaded_by == os.getpid(), numbers,"
+        " 'LEFT_BY_AN_IMPORT' in os.environ, 'left' in sys.argv]))\n"
+    )
+
+    def warmed() -> list[Any] | None:
+        found: list[Any] = json.loads(content(network.perform(second, environment=image)))
+        return None if found[0] else found
+
+    assert wait_for(warmed) == [False, [0, 1, 2, 3], False, False]
