@@ -326,13 +326,14 @@ def test_performance_that_is_no_number_is_null(one: Organization, plan: str, val
     assert (exported.status_code, len(exported.text.splitlines())) == (200, len(shown) + 1)
 
 
-def test_performances_by_the_presence_of_metadata(one: Organization) -> None:
-    def count(key: str) -> int:
-        wanted = f'[{{"key": "{key}", "type": "exists"}}]'
-        return int(one.get("/performance/", params={"metadata": wanted}).json()["count"])
+def _performances_with(one: Organization, key: str) -> int:
+    wanted = f'[{{"key": "{key}", "type": "exists"}}]'
+    return int(one.get("/performance/", params={"metadata": wanted}).json()["count"])
 
-    assert count("nothing") == 0
-    assert count("learning_rate") > 0
+
+def test_performances_by_the_presence_of_metadata(one: Organization) -> None:
+    assert _performances_with(one, "nothing") == 0
+    assert _performances_with(one, "learning_rate") > 0
 
 
 def test_any_column_can_be_exported(one: Organization) -> None:
