@@ -14,6 +14,8 @@ STATE ?= .substra-ray
 ORGS ?= 2
 PORT ?= 8000
 JOBS ?= 4
+IMAGE ?= substra-ray:dev
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))) docker)
 SIDE_BY_SIDE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 SOURCES := backend bench cli kuberay network orchestrator protos ray_jobs tests
 
@@ -107,6 +109,13 @@ bench: $(INSTALLED)  ## Measure against the SDK's own subprocess mode; writes be
 .PHONY: bench-long
 bench-long: $(INSTALLED)  ## The same for a plan of 10,000 tasks: the last thousand beside the first
 	@$(RUN) -m bench.long_plan
+
+# ---- container image
+
+.PHONY: images
+images:  ## Build the container image (IMAGE=name:tag ENGINE=docker|podman|buildah PUSH=1 BUILD_OPTIONS=…)
+	@$(ENGINE) build $(BUILD_OPTIONS) --tag $(IMAGE) .
+	@$(if $(PUSH),$(ENGINE) push $(PUSH_OPTIONS) $(IMAGE))
 
 # ---- quality
 
