@@ -1,6 +1,6 @@
 """`python -m ray_jobs.pod SESSION PLAN`: the entry point of a session's Ray Job. Never connects to Ray.
 
-Exit codes: 0 the session came to its end, 3 the pod has served another plan, 4 its function container is of
+Exit codes: 0 the session came to its end, 3 the pod has had a session before, 4 its function container is of
 no use; after 3 and 4 the pod is to be retired, and the session opened anew.
 """
 
@@ -11,9 +11,9 @@ import threading
 
 from ray_jobs.pod.agent_client import NoAgent
 from ray_jobs.pod.runner import PodRunner
-from ray_jobs.pod.session import OtherPlan, PodSession
+from ray_jobs.pod.session import PodSession, Served
 
-OTHER_PLAN, NO_AGENT = 3, 4
+SERVED, NO_AGENT = 3, 4
 
 
 def main() -> int:
@@ -30,9 +30,9 @@ def main() -> int:
         signal.signal(number, stop)
     try:
         runner.run()
-    except OtherPlan:
-        logging.warning("this pod has served another plan")
-        return OTHER_PLAN
+    except Served:
+        logging.warning("this pod has had its session")
+        return SERVED
     except NoAgent:
         logging.exception("the function's container is of no use")
         return NO_AGENT

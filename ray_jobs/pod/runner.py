@@ -32,7 +32,7 @@ class PodRunner:
         """Exchange results and leases. A result is kept until the API has taken it.
 
         Raises:
-            OtherPlan: this pod belongs to another plan.
+            Served: this pod has had a session before.
             NoAgent: the function's container is of no use (any more); the lease is free at once by the pool.
         """
         devote(self._session)

@@ -73,17 +73,19 @@ class PodSession:
         return self.base / "work"
 
 
-class OtherPlan(Exception):
-    """This pod has served another plan: it takes no more (rule 34)."""
+class Served(Exception):
+    """This pod has had its session: it takes no more, and is about to be deleted (rule 34)."""
 
 
 def devote(session: PodSession) -> None:
-    """Give this pod to the session's plan, for good. Raises OtherPlan."""
-    mark = session.work / "plan"
+    """Give this pod to the session, for good. Raises Served.
+
+    Ray gives a place that became free to the next job at once, before the pool has retired the pod: such a job
+    must end before it takes a lease that would die with the pod.
+    """
     session.work.mkdir(parents=True, exist_ok=True)
     try:
-        with mark.open("x", encoding="ascii") as file:
-            file.write(session.plan)
+        with (session.work / "served").open("x", encoding="ascii") as file:
+            file.write(f"{session.session} {session.plan}")
     except FileExistsError:
-        if mark.read_text("ascii") != session.plan:
-            raise OtherPlan(session.plan) from None
+        raise Served(session.session) from None

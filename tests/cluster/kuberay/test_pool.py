@@ -131,7 +131,8 @@ def test_a_pod_serves_one_plan_and_is_then_retired(compute: Compute, image: Func
             task = offer(compute, plan, image)
             compute.want(plan, image)
             done(compute, task)
-            pods.append(until("its pod", lambda: compute.workers(image.group))[-1])
+            found = until("its pod", lambda: compute.workers(image.group))
+            pods.append(max(found, key=lambda pod: pod["metadata"]["creationTimestamp"]))
             compute.forget(plan)
         assert pods[0]["metadata"]["uid"] != pods[1]["metadata"]["uid"]
         until("no pod is left", lambda: not compute.workers(image.group))
@@ -167,38 +168,6 @@ def test_a_lost_pods_task_runs_again(compute: Compute, image: FunctionImage) -> 
         until("its session is over", lambda: session in compute.work.over)
         compute.forget(plan)
         until("no pod is left", lambda: not compute.workers(image.group))
-
-
-def test_an_image_that_is_not_there_is_said_to_be_so(
-    compute: Compute, image: FunctionImage
-) -> None:
-    repository = image.reference.partition("@")[0]
-    missing = FunctionImage(f"{repository}@sha256:{'0' * 63}1", "/")
-    plan = str(uuid4())
-    compute.want(plan, missing)
-    with Turning(compute.pool()):
-        found = until("the cause", lambda: compute.work.causes.get(missing.group))
-        assert found.kind is Kind.IMAGE
-        assert "cannot be pulled" in found.text
-        compute.forget(plan)
-        compute.work.known.pop(missing.group)
-        until("its session is over", lambda: not compute.jobs.all())
-
-
-def test_a_pod_without_room_is_said_to_be_so(compute: Compute, image: FunctionImage) -> None:
-    large = another(image, "large")
-    shape = PodShape(
-        compute.runner, function_requests={"cpu": "500"}, function_limits={"memory": "1Gi"}
-    )
-    plan = str(uuid4())
-    compute.want(plan, large)
-    with Turning(compute.pool(shape=shape)):
-        found = until("the cause", lambda: compute.work.causes.get(large.group))
-        assert found.kind is Kind.UNSCHEDULABLE
-        assert "Insufficient cpu" in found.text
-        compute.forget(plan)
-        compute.work.known.pop(large.group)
-        until("its session is over", lambda: not compute.jobs.all())
 
 
 def test_memory_has_an_end_and_the_next_task_runs(compute: Compute, image: FunctionImage) -> None:
@@ -264,3 +233,53 @@ def test_an_image_without_python_or_libraries_serves(compute: Compute) -> None:
         assert compute.work.api.files[f"{task}-model"] == b"static weights"
         compute.forget(plan)
         until("no pod is left", lambda: not compute.workers(static.group))
+
+
+def test_an_image_that_is_not_there_is_said_to_be_so(
+    compute: Compute, image: FunctionImage
+) -> None:
+    repository = image.reference.partition("@")[0]
+    missing = FunctionImage(f"{repository}@sha256:{'0' * 63}1", "/")
+    plan = str(uuid4())
+    compute.want(plan, missing)
+    with Turning(compute.pool()):
+        found = until("the cause", lambda: compute.work.causes.get(missing.group))
+        assert found.kind is Kind.IMAGE
+        assert "cannot be pulled" in found.text
+        compute.forget(plan)
+
+
+def test_a_pod_without_room_is_said_to_be_so(compute: Compute, image: FunctionImage) -> None:
+    large = another(image, "large")
+    shape = PodShape(
+        compute.runner, function_requests={"cpu": "500"}, function_limits={"memory": "1Gi"}
+    )
+    plan = str(uuid4())
+    compute.want(plan, large)
+    with Turning(compute.pool(shape=shape)):
+        found = until("the cause", lambda: compute.work.causes.get(large.group))
+        assert found.kind is Kind.UNSCHEDULABLE
+        assert "Insufficient cpu" in found.text
+        compute.forget(plan)
+
+
+def test_a_warm_pod_starts_a_plan_soon(compute: Compute, image: FunctionImage) -> None:
+    warm = another(image, "warm")
+    compute.work.known = {warm.group: warm}
+    with Turning(compute.pool(warm=1, idle_s=2.0), pause_s=0.1):
+        until("a warm pod", lambda: any(map(ready, compute.workers(warm.group))))
+        plan = str(uuid4())
+        task = offer(compute, plan, warm)
+        began = time.time()
+        compute.want(plan, warm)
+        done(compute, task)
+        took = first_line(compute, task) - began
+        say(f"\n  first task of a plan with a warm pod, to the function's first line: {took:.1f} s")
+        compute.forget(plan)
+        until("another warm pod", lambda: len(compute.workers(warm.group)) >= 1)
+    assert took < 10
+
+
+def ready(pod: Pod) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -19,7 +19,7 @@ import pytest
 from ray_jobs.agent import bundle
 from ray_jobs.pod.agent_client import Hello, NoAgent
 from ray_jobs.pod.runner import PodRunner
-from ray_jobs.pod.session import OtherPlan, PodSession
+from ray_jobs.pod.session import PodSession, Served
 from tests.unit.ray_jobs.pod.api import PodApi
 
 WAIT_S = 20.0
@@ -229,7 +229,7 @@ def test_a_canceled_task_is_ended_and_the_next_one_runs(pod: Pod) -> None:
     assert pod.api.results[after]["failure"] is None
     for name in ("inputs", "outputs", "scratch"):
         assert list((pod.base / name).iterdir()) == []
-    assert [entry.name for entry in (pod.base / "work").iterdir()] == ["plan"]
+    assert [entry.name for entry in (pod.base / "work").iterdir()] == ["served"]
 
 
 def test_a_result_is_given_even_when_the_container_is_of_no_use_after_it(
@@ -262,14 +262,14 @@ def test_an_agent_that_dies_leaves_the_task_to_another_pod(pod: Pod) -> None:
     assert task not in pod.api.results
 
 
-def test_a_pod_serves_one_plan(pod: Pod) -> None:
-    first, second = str(uuid4()), str(uuid4())
-    pod.serve(first)
-    with pytest.raises(OtherPlan):
-        pod.serve(second)
-    task = pod.offer(first, "open(outputs['model'], 'w')")
-    pod.serve(first)
-    assert pod.api.results[task]["failure"] is None
+def test_a_pod_serves_one_session(pod: Pod) -> None:
+    plan = str(uuid4())
+    pod.serve(plan)
+    for another in (plan, str(uuid4())):
+        task = pod.offer(another, "open(outputs['model'], 'w')")
+        with pytest.raises(Served):
+            pod.serve(another)
+        assert task not in pod.api.given
 
 
 def test_a_container_of_another_image_is_of_no_use(pod: Pod) -> None:
