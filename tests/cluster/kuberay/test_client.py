@@ -78,11 +78,9 @@ def test_a_patch_of_a_stale_object_is_a_conflict(clusters: Resource[RayCluster])
 def test_many_changes_at_once_all_come_about(clusters: Resource[RayCluster]) -> None:
     clusters.create(cluster("crowded", "fn-0"))
 
-    def append(number: int) -> None:
-        groups = WorkerGroups(clusters._connection, clusters._path.split("/")[5], "crowded")
-        groups.append(building.worker_group(f"fn-{number}", TEMPLATE))
-
-    threads = [threading.Thread(target=append, args=(n,)) for n in range(1, 5)]
+    groups = WorkerGroups(clusters._connection, clusters._path.split("/")[5], "crowded")
+    new = [building.worker_group(f"fn-{number}", TEMPLATE) for number in range(1, 5)]
+    threads = [threading.Thread(target=groups.append, args=(group,)) for group in new]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -111,17 +109,17 @@ def test_what_is_no_cluster_is_invalid(clusters: Resource[RayCluster]) -> None:
         clusters.create(body)
 
 
+def look(clusters: Resource[RayCluster], seen: list[tuple[str, str]]) -> None:
+    """Note what happens to the cluster `watched` until it is deleted."""
+    for event in clusters.watch(name="watched", for_s=WAIT_S):
+        seen.append((event.type, event.object["spec"].get("rayVersion", "")))
+        if event.type == "DELETED":
+            return
+
+
 def test_a_watch_sees_all_that_happens(clusters: Resource[RayCluster]) -> None:
     seen: list[tuple[str, str]] = []
-
-    def look() -> None:
-        for event in clusters.watch(name="watched", for_s=WAIT_S):
-            version = event.object["spec"].get("rayVersion", "")
-            seen.append((event.type, version))
-            if event.type == "DELETED":
-                return
-
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=look, args=(clusters, seen))
     thread.start()
     clusters.create(cluster("watched"))
     clusters.wait("watched", lambda o: o is not None, for_s=WAIT_S)

@@ -163,7 +163,7 @@ def test_a_lost_pods_task_runs_again(compute: Compute, image: FunctionImage) -> 
         compute.delete_pod(pod["metadata"]["name"])
         killed = time.time()
         again = offer(compute, plan, image)  # the lease of the lost one, given anew
-        done(compute, again)
+        assert done(compute, again)["exit"] == 0
         say(f"\n  pod killed to the task's end in another one: {time.time() - killed:.1f} s")
         until("its session is over", lambda: session in compute.work.over)
         compute.forget(plan)

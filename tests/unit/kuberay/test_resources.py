@@ -1,7 +1,7 @@
 """Reading, patching and watching, against a scripted API server."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,6 +27,25 @@ def listed(*items: dict[str, object], version: int = 10, more: str = "") -> Answ
     return Answer(
         body={"metadata": {"resourceVersion": str(version), "continue": more}, "items": items}
     )
+
+
+def unchanging(request: Request) -> Answer:
+    """An object `a` to which nothing happens."""
+    if request.path == f"{PATH}/a":
+        return Answer(body=item("a", 5))
+    return Answer(stream=[]) if "watch" in request.query else listed(item("a", 5))
+
+
+def changing(versions: Iterator[int], accepted: str) -> Callable[[Request], Answer]:
+    """An object `a` whose version moves; patches of the version `accepted` are taken."""
+
+    def answer(request: Request) -> Answer:
+        if request.method == "GET":
+            return Answer(body=item("a", next(versions)))
+        taken = request.body[0]["value"] == accepted
+        return Answer(body=item("a", 9)) if taken else status(422, "Invalid")
+
+    return answer
 
 
 def change(kind: str, name: str, version: int) -> dict[str, object]:
@@ -93,17 +112,8 @@ def test_a_bad_patch_of_the_newest_object_is_invalid() -> None:
 
 
 def test_a_change_is_decided_again_after_a_conflict() -> None:
-    versions = iter([7, 8, 8, 9])
-
-    def answer(request: Request) -> Answer:
-        if request.method == "GET":
-            return Answer(body=item("a", next(versions)))
-        return (
-            Answer(body=item("a", 9)) if request.body[0]["value"] == "8" else status(422, "Invalid")
-        )
-
     decided = []
-    with ApiServer(answer) as server:
+    with ApiServer(changing(iter([7, 8, 8, 9]), "8")) as server:
         done = clusters(server).change(
             "a",
             lambda seen: (
@@ -231,12 +241,7 @@ def test_wait_gone_ends_when_another_took_the_name() -> None:
 
 
 def test_waiting_in_vain_has_a_deadline() -> None:
-    def answer(request: Request) -> Answer:
-        if request.path == f"{PATH}/a":
-            return Answer(body=item("a", 5))
-        return Answer(stream=[]) if "watch" in request.query else listed(item("a", 5))
-
     began = time.monotonic()
-    with ApiServer(answer) as server, pytest.raises(Deadline, match="the end of RayCluster a"):
+    with ApiServer(unchanging) as server, pytest.raises(Deadline, match="the end of RayCluster a"):
         clusters(server).wait_gone("a", for_s=0.5)
     assert time.monotonic() - began < 5

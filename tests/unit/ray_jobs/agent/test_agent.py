@@ -79,10 +79,10 @@ class Container:
 
 @pytest.fixture
 def container(bundled: Path, tmp_path: Path) -> Iterator[Container]:
-    for name in ("inputs", "outputs", "scratch", "tmp", "work", "work/sub", "elsewhere"):
+    for name in ("inputs", "outputs", "scratch", "tmp", "image", "image/sub", "elsewhere"):
         (tmp_path / name).mkdir()
-    (tmp_path / "work/function.py").write_text("print('from the image')")
-    (tmp_path / "work/sub/data.txt").write_text("data")
+    (tmp_path / "image/function.py").write_text("print('from the image')")
+    (tmp_path / "image/sub/data.txt").write_text("data")
     (tmp_path / "elsewhere/other.txt").write_text("of nobody's concern")
     configuration = {
         "socket": str(tmp_path / "agent.sock"),
@@ -95,7 +95,7 @@ def container(bundled: Path, tmp_path: Path) -> Iterator[Container]:
     }
     process = subprocess.Popen(
         bundle.command(str(bundled), configuration),
-        cwd=tmp_path / "work",
+        cwd=tmp_path / "image",
         env={"PATH": "/usr/bin:/bin", "KUBERNETES_PORT": "1", "OF_THE_IMAGE": "yes"},
     )
     yield Container(tmp_path, process)
@@ -106,7 +106,7 @@ def container(bundled: Path, tmp_path: Path) -> Iterator[Container]:
 def test_the_agent_says_which_image_it_is_in(container: Container) -> None:
     hello = container.hello()
     assert hello.image == "registry/function@sha256:abc"
-    assert hello.workdir == str(container.folder / "work")
+    assert hello.workdir == str(container.folder / "image")
     assert hello.environment == {"PATH": "/usr/bin:/bin", "OF_THE_IMAGE": "yes"}
     assert not hello.busy
 
@@ -129,7 +129,7 @@ def test_a_function_writes_its_output_and_its_working_folder(container: Containe
     assert (outcome.exit, log) == (0, "from the image\n")
     container.agent.settle("t1")
     assert (outputs / "m.model").stat().st_mode & 0o777 == 0o644
-    assert (container.folder / "work/sub/data.txt").read_text() == "data"
+    assert (container.folder / "image/sub/data.txt").read_text() == "data"
 
 
 def test_nothing_is_left_for_the_next_task(container: Container) -> None:
@@ -175,7 +175,7 @@ def test_a_function_reaches_nothing_but_its_own(container: Container) -> None:
         f"attempt(open, '{container.folder}/elsewhere/other.txt')\n"
         f"attempt(open, '{container.folder}/inputs/t0/model')\n"
         f"attempt(open, '{container.folder}/inputs/t1/new', 'w')\n"
-        f"attempt(open, '{container.folder}/work/function.py', 'a')\n"
+        f"attempt(open, '{container.folder}/image/function.py', 'a')\n"
         "attempt(socket.socket)\n"
         "attempt(socket.socket, socket.AF_UNIX)\n"
         f"attempt(open, '/proc/{container.process.pid}/environ')\n"

@@ -232,15 +232,16 @@ def test_a_canceled_task_is_ended_and_the_next_one_runs(pod: Pod) -> None:
     assert [entry.name for entry in (pod.base / "work").iterdir()] == ["served"]
 
 
+def refuse(_agent: object) -> None:
+    raise NoAgent("it cannot be emptied")
+
+
 def test_a_result_is_given_even_when_the_container_is_of_no_use_after_it(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = str(uuid4())
     task = pod.offer(plan, "open(outputs['model'], 'w')")
     waiting = pod.offer(plan, "open(outputs['model'], 'w')")
-
-    def refuse(_agent: object) -> None:
-        raise NoAgent("it cannot be emptied")
 
     monkeypatch.setattr("ray_jobs.pod.agent_client.Agent.clean", refuse)
     with pytest.raises(NoAgent, match="cannot be emptied"):

@@ -84,10 +84,8 @@ def test_a_status_is_a_phase(status: str, phase: Phase) -> None:
 def test_a_token_that_was_changed_is_read_again() -> None:
     tokens = iter(["old", "new"])
 
-    def answer(request: Request) -> Answer:
-        return Answer(body=[]) if request.authorization == "Bearer new" else Answer(401, {})
-
-    with head(answer) as server:
+    refused = Answer(401, {})
+    with head(lambda r: Answer(body=[]) if r.authorization == "Bearer new" else refused) as server:
         jobs = Jobs(server.url, lambda: next(tokens))
         assert jobs.all() == []
         assert jobs.all() == []
@@ -99,11 +97,8 @@ def test_a_token_that_was_changed_is_read_again() -> None:
 
 
 def test_forgetting_says_whether_the_job_had_ended() -> None:
-    def answer(request: Request) -> Answer:
-        statuses = {"/api/jobs/done": 200, "/api/jobs/gone": 404, "/api/jobs/runs": 400}
-        return Answer(statuses[request.path], {})
-
-    with head(answer) as server:
+    statuses = {"/api/jobs/done": 200, "/api/jobs/gone": 404, "/api/jobs/runs": 400}
+    with head(lambda request: Answer(statuses[request.path], {})) as server:
         jobs = Jobs(server.url)
         assert [jobs.forget(id) for id in ("done", "gone", "runs")] == [True, True, False]  # noqa: A001
 
@@ -116,11 +111,8 @@ def test_a_head_that_is_away_is_unavailable() -> None:
 
 
 def test_a_log_is_text_or_nothing() -> None:
-    def answer(request: Request) -> Answer:
-        known = request.path == "/api/jobs/a/logs"
-        return Answer(body={"logs": "hello"}) if known else Answer(404, {})
-
-    with head(answer) as server:
+    known, unknown = Answer(body={"logs": "hello"}), Answer(404, {})
+    with head(lambda r: known if r.path == "/api/jobs/a/logs" else unknown) as server:
         jobs = Jobs(server.url)
         assert (jobs.log("a"), jobs.log("b")) == ("hello", "")
         jobs.stop("a")
