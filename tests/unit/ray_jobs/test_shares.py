@@ -68,6 +68,13 @@ def test_words_of_the_image_about_threads_win(network: Network) -> None:
     assert facts["threads"] == "7"
 
 
+def said(network: Network, tasks: list[str]) -> list[Any] | None:
+    """What each of them wrote as JSON; None while one is silent."""
+    logs = [list((network.media / "outbox" / task).glob("*/log")) for task in tasks]
+    texts = [found[0].read_text() if found else "" for found in logs]
+    return [json.loads(text) for text in texts] if all("]" in text for text in texts) else None
+
+
 def test_two_tasks_at_once_have_different_cpus(network: Network) -> None:
     for _ in range(2):
         network.start()
@@ -76,13 +83,7 @@ def test_two_tasks_at_once_have_different_cpus(network: Network) -> None:
         "write('model', 'x')\ntime.sleep(600)\n"
     )
     tasks = [network.api.offer(network.lease(waiting, resources={"cpus": 1})) for _ in range(2)]
-
-    def said() -> list[Any] | None:
-        logs = [list((network.media / "outbox" / task).glob("*/log")) for task in tasks]
-        texts = [found[0].read_text() if found else "" for found in logs]
-        return [json.loads(text) for text in texts] if all("]" in text for text in texts) else None
-
-    first, second = wait_for(said)
+    first, second = wait_for(lambda: said(network, tasks))
     assert not set(first) & set(second) or len(ALL) == 1
     network.api.canceled += tasks
 
