@@ -21,6 +21,7 @@ from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
 from backend.engine.task_logs.kept import KeptLogs
 from backend.kit.database import Database
+from backend.kit.wire import name_of
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
 from backend.ports.storage import Storage
@@ -166,14 +167,12 @@ class Reporter:
 
     def _refused(self, entry: Entry, ledger: ChannelLedger, error: LedgerError) -> None:
         """A definite refusal: because of the task's status, or of the result itself?"""
-        status = TaskStatus(
-            computetask_pb2.ComputeTaskStatus.Name(ledger.task(str(entry.task)).status)
-        )
-        if status is TaskStatus.DONE:
+        status = name_of(computetask_pb2.ComputeTaskStatus, ledger.task(str(entry.task)).status)
+        if status == TaskStatus.DONE:
             raise Finished
-        if status in FINAL:
+        if status in set(FINAL):
             raise Over(status)
-        if status is not TaskStatus.EXECUTING:
+        if status != TaskStatus.EXECUTING:
             self._executing(entry, ledger)
             raise Again(f"the task was {status}")
         raise Broken(f"the ledger refused the result: {error.details}")

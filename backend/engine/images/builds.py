@@ -28,6 +28,7 @@ from backend.engine.images.builds_store import BuildsStore, Source
 from backend.engine.images.embedded import BuildFailed
 from backend.engine.images.processes import BuildStopped
 from backend.kit.database import Database
+from backend.kit.wire import name_of
 from backend.monitoring.counters import Counters
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
@@ -99,7 +100,7 @@ class Builds:
 
     def _build(self, work: Claimed, stopped: Callable[[], bool]) -> None:
         ledger, key = self._ledger(work.channel), str(work.key)
-        status = function_pb2.FunctionStatus.Name(ledger.function(key).status)
+        status = name_of(function_pb2.FunctionStatus, ledger.function(key).status)
         if status not in ("FUNCTION_STATUS_WAITING", BUILDING):
             log.info("build_not_needed", function=key, status=status)
             return
