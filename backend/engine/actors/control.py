@@ -208,7 +208,9 @@ class ControlPlane:
     def _bridge(self, channel: str, preparation: Preparation) -> Threaded:
         database, me = self._node.database, self._settings.MSP_ID
         applier = Applier(database, channel, me, self._wakeups.wake, preparation.offers)
-        bridge = ChannelBridge(self._node.ledger.on(channel), applier, self._leases, self._stop)
+        bridge = ChannelBridge(
+            self._node.ledger.on(channel), applier, self._leases, self._stop, preparation.awaited
+        )
         return Threaded(f"event-bridge:{channel}", bridge.run, lambda: bridge.beat, lambda: False)
 
 

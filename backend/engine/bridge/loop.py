@@ -1,13 +1,16 @@
 """The bridge of one channel: the ledger's pushed events become rows and work, in batches.
 
 A thread reads the stream into a queue, the loop takes whatever has arrived as one batch. An event that makes
-work here is applied within a millisecond; what only has to be shown lingers a moment, so that the events of one
-step share a transaction (three a task would be the larger part of its cost, at every organization).
+work here is applied within a millisecond; what only has to be shown, or was foreseen (`ahead`), lingers a
+moment, so that the events of one step share a transaction (three a task would be most of its cost, at
+every organization).
 """
 
 import queue
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import grpc
 import structlog
@@ -39,6 +42,17 @@ _NO_SUCH_EVENT = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.INVALID_ARGUMENT,
 }
+
+Awaited = Callable[[str], bool]
+"""Whether a task's result was prepared for: it turns ready without the bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Who applies the events."""
+
+    me: str
+    awaited: Awaited = lambda _key: False
 
 
 class _Reader:
@@ -80,8 +94,14 @@ class ChannelBridge:
     """Runs in its own thread; trouble of one channel never touches another (rule 10 for the lease)."""
 
     def __init__(
-        self, ledger: ChannelLedger, applier: Applier, leases: LoopLeases, stop: threading.Event
+        self,
+        ledger: ChannelLedger,
+        applier: Applier,
+        leases: LoopLeases,
+        stop: threading.Event,
+        awaited: Awaited = lambda _key: False,
     ) -> None:
+        self._here = Here(applier.me, awaited)
         self._ledger = ledger
         self._applier = applier
         self._leases = leases
@@ -132,7 +152,7 @@ class ChannelBridge:
                     renewed = self.beat
                 busy = time.monotonic() - applied < BUSY_S
                 linger_s = LINGER_BUSY_S if busy else LINGER_S
-                batch, end = _take(reader.arrived, HEARTBEAT_S, self._applier.me, linger_s)
+                batch, end = _take(reader.arrived, HEARTBEAT_S, self._here, linger_s)
                 if batch:
                     received = True
                     self._applier.apply(batch)
@@ -146,15 +166,18 @@ class ChannelBridge:
             reader.close()
 
 
-def urgent(event: event_pb2.Event, me: str) -> bool:
-    """Whether an event makes work for the organization `me`, or ends some: it is applied at once."""
+def urgent(event: event_pb2.Event, here: Here) -> bool:
+    """Whether an event makes work here, or ends some: it is applied at once."""
     match event.WhichOneof("asset"):
         case "compute_task":
             task = event.compute_task
             ready = task.status == computetask_pb2.STATUS_WAITING_FOR_EXECUTOR_SLOT
-            return ready and task.worker == me
+            return ready and task.worker == here.me and not here.awaited(task.key)
         case "function":
-            return event.event_kind == event_pb2.EVENT_ASSET_CREATED and event.function.owner == me
+            return (
+                event.event_kind == event_pb2.EVENT_ASSET_CREATED
+                and event.function.owner == here.me
+            )
         case "compute_plan":
             return event.event_kind == event_pb2.EVENT_ASSET_UPDATED
     return False
@@ -163,7 +186,7 @@ def urgent(event: event_pb2.Event, me: str) -> bool:
 def _take(
     arrived: "queue.Queue[event_pb2.Event | Exception | None]",
     timeout_s: float,
-    me: str,
+    here: Here,
     linger_s: float,
 ) -> tuple[list[event_pb2.Event], Exception | None]:
     """The next batch: waits `timeout_s` for its first event, then `linger_s` for more unless one is urgent.
@@ -180,7 +203,7 @@ def _take(
             batch.append(item)
             if len(batch) == BATCH:
                 return batch, None
-            left = linger.until(item, me) - time.monotonic()
+            left = linger.until(item, here) - time.monotonic()
             item = arrived.get(timeout=left) if left > 0 else arrived.get_nowait()
     except queue.Empty:
         return batch, None
@@ -193,13 +216,13 @@ class Linger:
         self._longest = longest
         self._ended: dict[str, float] = {}
 
-    def until(self, event: event_pb2.Event, me: str) -> float:
+    def until(self, event: event_pb2.Event, here: Here) -> float:
         """The deadline with this event in the batch.
 
         A plan whose task ended without a successor that turned ready may be over: somebody looks at it then, at
         any organization.
         """
-        if urgent(event, me):
+        if urgent(event, here):
             self._longest = 0.0
         elif event.WhichOneof("asset") == "compute_task":
             task = event.compute_task

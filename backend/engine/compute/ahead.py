@@ -6,8 +6,9 @@ final (rule 1), so is the file's key (uuid5 of task, output and index), and the 
 the task was registered. EXECUTING is told after the parents' DONE, no result is taken before it was accepted,
 and nothing leaves the machine before that (rule 2). If the parents come to nothing, the function ends.
 
-The bridge keeps the lease of such a task in `task_ahead`, one or two links before it is due; giving the last
-parent's result opens it (`next_function`); where that comes too early, the event opens it as ever.
+The bridge keeps the leases of such tasks in `task_ahead`, some links before they are due; giving the last
+parent's result opens one (`next_function`); where that comes too early, the event opens it as ever. So the
+bridge need not hurry: it applies the events of several links in one transaction, which is cheaper.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,10 +20,10 @@ import orjson
 from sqlalchemy import Connection, text
 from sqlmodel import Session
 
-DEPTH = 2
-"""Links that are prepared before they are due: one is done while the bridge hears of the one before."""
+DEPTH = 16
+"""Links that are prepared before they are due: more than run while the bridge waits for company."""
 WIDTH = 8
-"""Tasks prepared ahead of one parent: more would find no runner."""
+"""Tasks prepared ahead of one parent, more would find no runner; each has one child prepared, and so on."""
 MOST_BYTES = 256 << 20
 """Models up to this size are stored while the runner waits for its answer; larger ones go the ledger's way."""
 AFTER = "after"
@@ -35,10 +36,11 @@ _LINE = text("""
         SELECT key, 0 AS depth FROM unnest(CAST(:keys AS uuid[])) AS k(key)
         UNION
         SELECT child.task_key, line.depth + 1 FROM line CROSS JOIN LATERAL (
-            SELECT i.task_key FROM compute_task_input i JOIN compute_task t ON t.key = i.task_key
+            SELECT i.task_key, row_number() OVER () AS number
+            FROM compute_task_input i JOIN compute_task t ON t.key = i.task_key
             WHERE i.parent_task_key = line.key AND t.worker = :me
               AND t.status = 'STATUS_WAITING_FOR_PARENT_TASKS' LIMIT :width) child
-        WHERE line.depth < :depth
+        WHERE line.depth < :depth AND (line.depth = 0 OR child.number = 1)
     )
     SELECT line.key, min(line.depth) AS depth, due.offer, EXISTS (
                SELECT 1 FROM work w WHERE w.kind = 'task' AND w.key = line.key) AS queued

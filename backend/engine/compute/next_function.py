@@ -19,7 +19,10 @@ BEGIN
           AND NOT EXISTS (
               SELECT 1 FROM compute_task_input i JOIN compute_task t ON t.key = i.parent_task_key
               WHERE i.task_key = a.task_key AND t.status <> 'STATUS_DONE' AND NOT EXISTS (
-                  SELECT 1 FROM outbox o WHERE o.task_key = t.key AND o.result ->> 'failure' IS NULL))
+                  SELECT 1 FROM outbox o WHERE o.task_key = t.key AND o.result ->> 'failure' IS NULL)
+                AND NOT EXISTS (  -- told already, and the event is on its way
+                  SELECT 1 FROM work w JOIN model m ON m.compute_task_key = w.key
+                  WHERE w.kind = 'task' AND w.key = t.key AND w.state = 'done'))
         RETURNING a.task_key, a.channel, a.compute_plan_key, a.offer
     ), turns AS (
         INSERT INTO work_turn (compute_plan_key, channel)

@@ -147,6 +147,10 @@ class Preparation:
         """The leases of those new tasks that need no preparation (`Offering.at_once`)."""
         return self.offering.at_once(session, keys[:BATCH])
 
+    def awaited(self, key: str) -> bool:
+        """Whether a task that turns ready needs nobody to hurry (`Offering.awaited`)."""
+        return self.offering.awaited(key)
+
     def close(self) -> None:
         for pool in (self._pool, self._fetching, self._canceling):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -110,12 +110,12 @@ def test_second_server_takes_over_when_the_first_is_killed(
     database_url: str, tmp_path: Path
 ) -> None:
     channels = {"mychannel": ["a", "b"]}
-    with ledger(database_url, tmp_path) as process:
+    with ledger(database_url, tmp_path) as process, Member(process.address) as one:
+        one.join()  # it leads from now on
         second = Server(database_url, channels)
         second.start()
         try:
-            with Member(process.address) as one, Member(second.address) as two:
-                one.join()
+            with Member(second.address) as two:
                 stream = two.subscribe()
                 assert next(stream).asset_key == "a"
                 plan = one.plan()

@@ -194,7 +194,9 @@ class World(Registering):
         leases = LoopLeases(self.database)
         keeper = Keeper(leases, self.stopping)
         applier = Applier(self.database, CHANNEL, ME, self.wakeups.wake, self.preparation.offers)
-        self.bridge = ChannelBridge(self.mine, applier, leases, self.stopping)
+        self.bridge = ChannelBridge(
+            self.mine, applier, leases, self.stopping, self.preparation.awaited
+        )
         loops = [
             Loop("scheduler", self.scheduler.turn, keeper, self.stopping,
                  signal=self.wakeups.signal("new"), every_s=0.2),

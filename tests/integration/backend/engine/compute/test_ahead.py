@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from backend.engine.compute import exchange
+from backend.engine.compute import ahead, exchange
 from backend.engine.compute.exchange import lease as lease_of
 from backend.engine.compute.outbox import Entry
 from backend.engine.compute.sessions import SessionStore
@@ -71,18 +71,57 @@ def test_a_child_is_leased_before_the_ledger_hears_of_its_parent(world: World) -
     eventually(lambda: world.count("task_ahead") == 0, "nothing is left")
 
 
-def test_one_lease_is_prepared_before_it_is_due_and_the_event_finds_the_work_there(
-    world: World,
+def test_the_links_of_a_chain_are_prepared_and_their_events_find_the_work_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ahead, "DEPTH", 2)
     chain = Chain(world, length=4)
     entry = chain.first()
+    assert [chain.kept(task) for task in chain.tasks] == [False, True, True, False]
     world.service.open_next(entry)
     world.service.report(entry)
-    eventually(lambda: world.row_status(chain.tasks[1]) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
-               or None, "the bridge heard of it")  # fmt: skip
     eventually(lambda: chain.kept(chain.tasks[3]), "the line moved on by one")
     assert world.one("SELECT count(*) FROM work WHERE kind = 'task'")[0] == 3
     assert world.work_state(chain.tasks[1]) == "ready"
+    assert world.preparation.awaited(str(chain.tasks[3]))
+    assert not world.preparation.awaited(str(chain.tasks[1]))
+
+
+def test_a_wide_tree_is_not_prepared_whole(world: World) -> None:
+    plan, session = world.plan(), world.session()
+    function = world.function(inputs={"shared": MODEL})
+    root = world.task(plan, function)
+    rows = [world.task(plan, function, parents={"shared": (str(root), "model")})]
+    for parent in (rows[0], rows[0], root):
+        rows += [
+            world.task(plan, function, parents={"shared": (str(parent), "model")})
+            for _ in range(ahead.WIDTH)
+        ]
+    eventually(lambda: world.row_status(rows[-1]), "the rows are there")
+    world.give(session, world.result(world.lease(session)))
+    eventually(lambda: world.row_status(rows[0]) == "STATUS_WAITING_FOR_EXECUTOR_SLOT"
+               or None, "its children are ready")  # fmt: skip
+    assert 0 < world.count("task_ahead") <= ahead.WIDTH
+
+
+def test_a_parent_that_was_told_counts_before_its_event_is_here(world: World) -> None:
+    plan, session = world.plan(), world.session()
+    function = world.function(inputs={"a": MODEL, "b": MODEL})
+    root = world.task(plan, function)
+    one, two = (world.task(plan, function, parents={"a": (str(root), "model")}) for _ in range(2))
+    both = world.task(plan, function, parents={"a": (str(one), "model"), "b": (str(two), "model")})
+    eventually(lambda: world.row_status(both), "the rows are there")
+    world.give(session, world.result(world.lease(session)))
+    leases = [world.lease(session), world.lease(session)]
+    eventually(lambda: world.count("task_ahead") == 1, "its lease is kept")
+    world.halt()  # no event is applied any more
+    world.give(session, world.result(leases[0]))
+    entry = world.service.give(session, world.result(leases[1]))
+    assert entry is not None
+    assert world.service.open_next(entry) is True
+    work = world.service.take(session)
+    assert work is not None
+    assert work.key == both
 
 
 def test_where_nobody_opened_it_the_event_uses_the_kept_lease(world: World) -> None:
@@ -175,6 +214,7 @@ def test_a_child_of_a_result_that_the_ledger_refuses_is_ended(world: World) -> N
     world.service.open_next(entry)
     work = world.service.take(chain.session)
     assert work is not None
+    world.halt()  # what the bridge hears of next would set the plan's row anew
     world.execute(
         "UPDATE compute_plan SET status = 'PLAN_STATUS_FAILED' WHERE key = :k", k=chain.plan
     )

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from backend.engine.bridge.loop import Linger, _take, urgent
+from backend.engine.bridge.loop import Here, Linger, _take, urgent
 from protos.orchestrator import (
     computeplan_pb2,
     computetask_pb2,
@@ -16,6 +16,7 @@ from protos.orchestrator import (
 )
 
 ME, OTHER = "MyOrg1MSP", "MyOrg2MSP"
+HERE = Here(ME)
 CREATED, UPDATED = event_pb2.EVENT_ASSET_CREATED, event_pb2.EVENT_ASSET_UPDATED
 
 
@@ -55,7 +56,14 @@ READY = computetask_pb2.STATUS_WAITING_FOR_EXECUTOR_SLOT
 def test_only_what_makes_or_ends_work_here_is_urgent(
     event: event_pb2.Event, expected: bool
 ) -> None:
-    assert urgent(event, ME) is expected
+    assert urgent(event, HERE) is expected
+
+
+def test_a_task_that_was_prepared_for_is_in_no_hurry() -> None:
+    event = task(READY, ME)
+    event.compute_task.key = "a"
+    assert not urgent(event, Here(ME, lambda key: key == "a"))
+    assert urgent(event, Here(ME, lambda key: key == "b"))
 
 
 def test_an_urgent_event_does_not_wait_and_takes_along_what_is_there() -> None:
@@ -63,7 +71,7 @@ def test_an_urgent_event_does_not_wait_and_takes_along_what_is_there() -> None:
     for event in (MODEL, task(READY, ME), MODEL):
         arrived.put(event)
     started = time.monotonic()
-    batch, end = _take(arrived, 30.0, ME, 30.0)
+    batch, end = _take(arrived, 30.0, HERE, 30.0)
     assert (len(batch), end) == (3, None)
     assert time.monotonic() - started < 10
 
@@ -73,7 +81,7 @@ def test_other_events_wait_for_company() -> None:
     arrived.put(MODEL)
     later = threading.Timer(0.05, arrived.put, (task(READY, ME),))
     later.start()
-    batch, end = _take(arrived, 30.0, ME, 30.0)
+    batch, end = _take(arrived, 30.0, HERE, 30.0)
     later.join()
     assert (len(batch), end) == (2, None)
 
@@ -87,12 +95,12 @@ def in_plan(status: "computetask_pb2.ComputeTaskStatus.ValueType", key: str) -> 
 def test_the_end_of_a_plan_is_soon_seen_at_every_organization() -> None:
     now = time.monotonic()
     linger = Linger(now + 30)
-    assert linger.until(in_plan(computetask_pb2.STATUS_EXECUTING, "a"), ME) == now + 30
-    assert linger.until(in_plan(computetask_pb2.STATUS_DONE, "a"), ME) < now + 10
-    assert linger.until(in_plan(READY, "a"), ME) == now + 30, "its plan goes on"
-    assert linger.until(in_plan(computetask_pb2.STATUS_FAILED, "b"), ME) < now + 10
-    assert linger.until(in_plan(READY, "a"), ME) < now + 10
-    assert linger.until(task(READY, ME), ME) == 0.0
+    assert linger.until(in_plan(computetask_pb2.STATUS_EXECUTING, "a"), HERE) == now + 30
+    assert linger.until(in_plan(computetask_pb2.STATUS_DONE, "a"), HERE) < now + 10
+    assert linger.until(in_plan(READY, "a"), HERE) == now + 30, "its plan goes on"
+    assert linger.until(in_plan(computetask_pb2.STATUS_FAILED, "b"), HERE) < now + 10
+    assert linger.until(in_plan(READY, "a"), HERE) < now + 10
+    assert linger.until(task(READY, ME), HERE) == 0.0
 
 
 def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
@@ -100,5 +108,5 @@ def test_the_end_of_the_stream_comes_with_what_was_before_it() -> None:
     error = RuntimeError("cut")
     arrived.put(MODEL)
     arrived.put(error)
-    batch, end = _take(arrived, 30.0, ME, 30.0)
+    batch, end = _take(arrived, 30.0, HERE, 30.0)
     assert (batch, end) == ([MODEL], error)
