@@ -54,6 +54,8 @@ class Zygote:
         self._idle_s = float(configuration["idle_s"])
         self._runners: list[socket.socket] = []
         self._parents: set[int] = set()
+        self._standing: set[int] = set()  # forked for the next task, used ones not
+        self._next: tuple[int, socket.socket] | None = None
         self._last_used = self._last_attached = time.monotonic()
         self._retired = False
         self._flaw: str | None = None
@@ -69,6 +71,7 @@ class Zygote:
     def _warm(self, names: list[Any]) -> None:
         """Import what earlier tasks imported, if it is the environment's own or Python's; then look whether
         a fork of this process still is as good as a new interpreter."""
+        self._send_home()
         for name in names[: script.MOST_NAMES]:
             if isinstance(name, str) and _NAME.fullmatch(name) and self._is_ours(name):
                 try:
@@ -81,7 +84,7 @@ class Zygote:
         gc.freeze()  # children leave these pages alone
         self.known = frozenset(sys.modules)
         self.thread_setters = threads.setters()
-        self._flaw = _flaw(self._parents)
+        self._flaw = _flaw(self._parents | self._standing)
 
     def _is_ours(self, name: str) -> bool:
         if name in sys.modules:
@@ -109,7 +112,7 @@ class Zygote:
             ready = {descriptor for descriptor, _event in poll.poll(_TICK_MS)}
             self._runners = [runner for runner in self._runners if _still_there(runner, ready)]
             if not self._retired and self._listener.fileno() in ready:
-                job = self._accept()
+                job = self._accept() or self._stand_by()
                 if job is not None:
                     return job
             self._reap()
@@ -173,15 +176,71 @@ class Zygote:
         return None
 
     def _fork(self, connection: socket.socket) -> supervision.Job | None:
+        """Hand the connection to a parent: to the one that stands by, or to a new one."""
+        if self._hand_over(connection):
+            return None
         pid = supervision.quiet_fork()
         if pid:
             self._parents.add(pid)
             connection.close()
             return None
+        self._leave()
+        return supervision.fork_function(connection, enter_nested_mounts)
+
+    def _hand_over(self, connection: socket.socket) -> bool:
+        """False when nobody stands by, or it has died."""
+        if self._next is None:
+            return False
+        (pid, link), self._next = self._next, None
+        try:
+            wire.send(link, {}, [connection.fileno()])
+        except OSError:
+            return False
+        finally:
+            link.close()
+        self._standing.discard(pid)
+        self._parents.add(pid)
+        connection.close()
+        return True
+
+    def _stand_by(self) -> supervision.Job | None:
+        """Fork the next task's parent while this one's function runs: a fork of a large process takes a while.
+
+        It waits for a connection as pristine as the zygote is; the zygote's end is its own.
+        """
+        if self._next is not None or not self._parents or self._flaw is not None:
+            return None
+        link, other = socket.socketpair()
+        pid = supervision.quiet_fork()
+        if pid:
+            other.close()
+            self._standing.add(pid)
+            self._next = (pid, link)
+            return None
+        link.close()
+        self._leave()
+        try:
+            received = wire.receive(other)
+        except (OSError, wire.BrokenMessage):
+            received = None
+        if received is None or len(received[1]) != 1:
+            os._exit(0)
+        other.close()
+        connection = socket.socket(fileno=received[1][0])
+        connection.settimeout(5)
+        return supervision.fork_function(connection, enter_nested_mounts)
+
+    def _send_home(self) -> None:
+        """Whoever stands by has not imported what is imported next."""
+        if self._next is not None:
+            self._next[1].close()
+            self._next = None
+
+    def _leave(self) -> None:
+        """In a new parent: a session of its own, and nothing of the zygote's."""
         os.setsid()
         for inherited in (self._listener, *self._runners):
             inherited.close()
-        return supervision.fork_function(connection, enter_nested_mounts)
 
     def _reap(self) -> None:
         """Forget parents that have ended; what a dead parent left behind came to us and is killed."""
@@ -193,11 +252,13 @@ class Zygote:
                 break
             if pid == 0:
                 break
-            lost = lost or pid not in self._parents or status != 0
+            lost = lost or pid not in self._parents | self._standing or status != 0
             self._parents.discard(pid)
+            self._standing.discard(pid)
         if lost:
             mine = [pid for pid, parent in processes.parents().items() if parent == os.getpid()]
-            processes.strike([pid for pid in mine if pid not in self._parents])
+            known = self._parents | self._standing
+            processes.strike([pid for pid in mine if pid not in known])
 
 
 def _still_there(runner: socket.socket, ready: set[int]) -> bool:

@@ -162,3 +162,57 @@ def test_what_an_import_opens_or_sets_in_the_zygote_reaches_no_function(
         return None if found[0] else found
 
     assert wait_for(warmed) == [False, [0, 1, 2, 3], False, False]
+
+
+def children(pid: int) -> set[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {child for child in map(int, found) if is_alive(child)}
+
+
+def standing(network: Network) -> int | None:
+    """The parent that waits for the next task, once nothing else is below the zygote."""
+    (zygote,) = network.zygote_pids()
+    below = children(zygote)
+    return below.pop() if len(below) == 1 else None
+
+
+def test_next_task_gets_the_parent_that_stands_by(network: Network) -> None:
+    network.start()
+    network.perform(TRIVIAL)
+    first = wait_for(lambda: standing(network))
+    waiting = PREAMBLE + "import time\nprint('runs', flush=True)\ntime.sleep(600)\n"
+    task = network.api.offer(network.lease(waiting))
+    function = wait_for(lambda: processes_below(network.run_folder / "tasks"))[0]
+    assert _parent(function) == first
+    network.api.canceled.append(task)
+    second = wait_for(lambda: standing(network))
+    assert second != first
+    assert network.perform(TRIVIAL)["profile"]["start"] == "zygote"
+
+
+def test_a_parent_that_died_standing_by_costs_nothing(network: Network) -> None:
+    network.start()
+    network.perform(TRIVIAL)
+    os.kill(wait_for(lambda: standing(network)), signal.SIGKILL)
+    result = network.perform(TRIVIAL)
+    assert (result["failure"], result["profile"]["start"]) == (None, "zygote")
+
+
+def test_the_parent_that_stands_by_ends_with_its_zygote(network: Network) -> None:
+    network.start()
+    network.perform(TRIVIAL)
+    waiting = wait_for(lambda: standing(network))
+    os.kill(network.zygote_pids()[0], signal.SIGKILL)
+    wait_for(lambda: not is_alive(waiting), 10)
+    assert network.perform(TRIVIAL)["failure"] is None
+
+
+def test_what_was_learned_meanwhile_is_there_for_the_next_task(
+    network: Network, image: dict[str, Any]
+) -> None:
+    package(image, "learned", "import os\nMAKER = os.getpid()\n")
+    network.start()
+    code = PREAMBLE + "import learned\nwrite('model', json.dumps(learned.MAKER != os.getpid()))\n"
+    warm = [json.loads(content(network.perform(code, environment=image))) for _ in range(3)]
+    assert warm[0] is False
+    assert warm[-1] is True
