@@ -19,7 +19,9 @@ def connect(url: str, role: str, *, durable: bool = True) -> Connection:
 
     `durable=False` does not wait for the flush: for what may be lost, as a notification.
     """
-    options = "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off" + ("" if durable else " -c synchronous_commit=off")
+    options = "-c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off" + (
+        "" if durable else " -c synchronous_commit=off"
+    )
     connection = psycopg2.connect(
         url.replace("postgresql+psycopg2://", "postgresql://", 1),
         application_name=f"ledger-{role}",
