@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ def isolated(state: Path, *, port: int) -> Iterator[Settings]:
     if settings.DATABASE_URL or "DATABASE_HOSTNAME" in os.environ:
         yield settings
         return
-    with _alone(folder), _bundled(folder) as url:
+    with _alone(folder), _ending_well(), _bundled(folder) as url:
         yield settings.model_copy(update={"DATABASE_URL": url})
 
 
@@ -79,6 +80,23 @@ def _alone(folder: Path) -> Iterator[None]:
                 "end it, or give another folder with --state."
             ) from None
         yield
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """SIGTERM, which uvicorn raises once more at its end, ends the blocks of this process too."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -214,3 +214,21 @@ def test_a_second_command_leaves_a_served_database_alone(
     assert httpx.get(f"{url}/readiness").text == "OK"
     port = url.rpartition(":")[2]
     assert "--port" in _refused("serve", "--port", port, "--state", f"{state}-other")
+
+
+def test_a_served_database_ends_with_its_command(tmp_path: Path) -> None:
+    port = free_port()
+    with subprocess.Popen(
+        command("serve", "--state", str(tmp_path), "--port", str(port)),
+        env=environment(ISOLATED="1"),
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        running = tmp_path / "isolated" / "postgres" / "data" / "postmaster.pid"
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            assert running.exists()
+        finally:
+            process.terminate()
+        process.wait(30)
+    assert not running.exists()
