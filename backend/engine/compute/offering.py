@@ -51,7 +51,7 @@ class Offering:
         self._cache = cache
         self._images = images
         self._chainkeys = chainkeys
-        self._kept: dict[UUID, None] = {}  # the latest, for `awaited`
+        self._kept: dict[str, None] = {}  # the latest, for `awaited`
 
     def at_once(self, session: Session, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any] | None]:
         """The leases of those new tasks that have everything here: what the bridge inserts READY at once.
@@ -65,7 +65,7 @@ class Offering:
         offers: dict[UUID, dict[str, Any] | None] = {}
         wanted = list(next_ones)
         for task in due:
-            self._kept.pop(task.key, None)
+            self._kept.pop(str(task.key), None)
             if task.queued:
                 offers[task.key] = None
             elif task.offer is not None and _is_here(task.offer):
@@ -91,10 +91,10 @@ class Offering:
 
     def awaited(self, key: str) -> bool:
         """Whether a lease was kept for this task, so that it needs nobody to hurry when it turns ready."""
-        return bool(self._kept) and UUID(key) in self._kept
+        return key in self._kept
 
     def _remember(self, kept: Sequence[Kept]) -> None:
-        self._kept |= dict.fromkeys(lease.task for lease in kept)
+        self._kept |= dict.fromkeys(str(lease.task) for lease in kept)
         while len(self._kept) > MOST_KEPT:
             self._kept.pop(next(iter(self._kept)), None)
 

@@ -104,7 +104,8 @@ def test_a_wide_tree_is_not_prepared_whole(world: World) -> None:
     assert 0 < world.count("task_ahead") <= ahead.WIDTH
 
 
-def test_a_parent_that_was_told_counts_before_its_event_is_here(world: World) -> None:
+def two_of_one_root(world: World) -> tuple[UUID, UUID, UUID, UUID]:
+    """A session, a task of two parents, and those: ready, for their own parent is done."""
     plan, session = world.plan(), world.session()
     function = world.function(inputs={"a": MODEL, "b": MODEL})
     root = world.task(plan, function)
@@ -112,6 +113,11 @@ def test_a_parent_that_was_told_counts_before_its_event_is_here(world: World) ->
     both = world.task(plan, function, parents={"a": (str(one), "model"), "b": (str(two), "model")})
     eventually(lambda: world.row_status(both), "the rows are there")
     world.give(session, world.result(world.lease(session)))
+    return session, both, one, two
+
+
+def test_a_parent_that_was_told_counts_before_its_event_is_here(world: World) -> None:
+    session, both, *_ = two_of_one_root(world)
     leases = [world.lease(session), world.lease(session)]
     eventually(lambda: world.count("task_ahead") == 1, "its lease is kept")
     world.halt()  # no event is applied any more
@@ -153,13 +159,7 @@ def test_a_large_model_goes_the_ledgers_way(world: World, monkeypatch: pytest.Mo
 
 
 def test_a_task_of_two_parents_waits_for_both(world: World) -> None:
-    plan, session = world.plan(), world.session()
-    function = world.function(inputs={"a": MODEL, "b": MODEL})
-    root = world.task(plan, function)
-    one, two = (world.task(plan, function, parents={"a": (str(root), "model")}) for _ in range(2))
-    both = world.task(plan, function, parents={"a": (str(one), "model"), "b": (str(two), "model")})
-    eventually(lambda: world.row_status(both), "the rows are there")
-    world.give(session, world.result(world.lease(session)))
+    session, both, one, two = two_of_one_root(world)
     leases = [world.lease(session), world.lease(session)]
     eventually(lambda: world.count("task_ahead") == 1, "its lease is kept")
     opened = []
