@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 
 from backend.kit.database import Database
 from backend.kit.migrations import pending
-from backend.monitoring.counters import BOUNDS, SUM
+from backend.monitoring.counters import BUCKETS, SUM
 
 SEEN_S = 150
 """A runner's sign of life is noted at most once a minute."""
@@ -201,7 +201,7 @@ def _histogram(
     family = HistogramMetricFamily(name, words, labels=labels)
     for named, buckets in counts.items():
         total, told = 0.0, []
-        for bound in (*(f"{bound:g}" for bound in BOUNDS[name]), "+Inf"):
+        for bound in BUCKETS[name]:
             total += buckets.get(bound, 0.0)
             told.append((bound, total))
         family.add_metric(named, told, sums.get(named, 0.0))

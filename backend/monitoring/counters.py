@@ -7,6 +7,7 @@ instead (`collector`).
 import bisect
 import threading
 import time
+from collections.abc import Iterable
 
 import orjson
 import structlog
@@ -36,8 +37,17 @@ BOUNDS = {
     "django_http_responses_body_total_bytes": tuple(float(16**n) for n in range(1, 9)),
 }
 """Histograms: the upper bounds of their buckets; the last one, without a bound, goes without saying."""
+BUCKETS = {name: (*(f"{bound:g}" for bound in bounds), "+Inf") for name, bounds in BOUNDS.items()}
+"""The `le` labels of each histogram."""
 SUM = "_sum"
 Labels = tuple[tuple[str, str], ...]
+Key = tuple[str, Labels]
+
+
+def observed(histogram: str, value: float, labels: Labels = ()) -> tuple[tuple[Key, float], ...]:
+    """What a value counts in a histogram of `BOUNDS`: one in its bucket, and itself in the sum."""
+    bucket = BUCKETS[histogram][bisect.bisect_left(BOUNDS[histogram], value)]
+    return ((histogram, (*labels, ("le", bucket))), 1.0), ((histogram + SUM, labels), value)
 
 
 class Counters:
@@ -46,25 +56,22 @@ class Counters:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, Labels], float] = {}
+        self._counts: dict[Key, float] = {}
         self._flushed = time.monotonic()
 
     def add(self, counter: str, /, amount: float = 1, **labels: str) -> None:
         """Count; `labels` have few values each."""
-        key = (counter, tuple(labels.items()))
+        self.add_all([((counter, tuple(labels.items())), amount)])
+
+    def add_all(self, counts: Iterable[tuple[Key, float]]) -> None:
+        """Several counts at once, as each request has them."""
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0.0) + amount
+            for key, amount in counts:
+                self._counts[key] = self._counts.get(key, 0.0) + amount
 
     def observe(self, histogram: str, value: float, /, **labels: str) -> None:
         """Count a value in its bucket of a histogram of `BOUNDS`."""
-        bounds = BOUNDS[histogram]
-        place = bisect.bisect_left(bounds, value)
-        bound = f"{bounds[place]:g}" if place < len(bounds) else "+Inf"
-        named = tuple(labels.items())
-        key, total = (histogram, (*named, ("le", bound))), (histogram + SUM, named)
-        with self._lock:
-            self._counts[key] = self._counts.get(key, 0.0) + 1
-            self._counts[total] = self._counts.get(total, 0.0) + value
+        self.add_all(observed(histogram, value, tuple(labels.items())))
 
     @property
     def due(self) -> bool:
@@ -90,6 +97,4 @@ class Counters:
                 session.connection().execute(_ADD, {"rows": orjson.dumps(rows).decode()})
         except SQLAlchemyError as error:
             log.warning("counts_not_stored", error=str(error).splitlines()[0])
-            with self._lock:
-                for key, value in counts.items():
-                    self._counts[key] = self._counts.get(key, 0.0) + value
+            self.add_all(counts.items())

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.monitoring.counters import Counters
+from backend.monitoring.counters import Counters, Key, observed
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNNAMED = "<unnamed view>"
@@ -89,15 +90,16 @@ class CountedRequests:
     def _count(self, counters: Counters, scope: Scope, passed: _Passed, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = str(passed.status or 500)
-        counters.add(REQUESTS, method=method)
-        counters.add(TRANSPORTS, transport="https" if scope.get("scheme") == "https" else "http")
-        counters.add(RESPONSES, status=status)
-        counters.add(VIEWS, status=status, view=_view(scope), method=method)
-        counters.observe(REQUEST_BYTES, passed.received)
-        counters.observe(RESPONSE_BYTES, passed.sent)
-        counters.add(SECONDS, seconds)
-        counters.observe(LATENCY, seconds)
-        counters.add(ENDED)
+        transport = "https" if scope.get("scheme") == "https" else "http"
+        counters.add_all(
+            (
+                *_counted(method, transport, status, _view(scope)),
+                *observed(REQUEST_BYTES, passed.received),
+                *observed(RESPONSE_BYTES, passed.sent),
+                *observed(LATENCY, seconds),
+                ((SECONDS, ()), seconds),
+            )
+        )
         if passed.streaming:
             counters.add(STREAMING)
         if passed.error:
@@ -105,6 +107,19 @@ class CountedRequests:
         if counters.due and (self._storing is None or self._storing.done()):
             loop = asyncio.get_running_loop()
             self._storing = loop.run_in_executor(None, counters.flush)
+
+
+@lru_cache(maxsize=1024)
+def _counted(method: str, transport: str, status: str, view: str) -> tuple[tuple[Key, float], ...]:
+    """What each request of a kind counts; there are few kinds."""
+    by_method, by_status = ("method", method), ("status", status)
+    return (
+        ((REQUESTS, (by_method,)), 1.0),
+        ((TRANSPORTS, (("transport", transport),)), 1.0),
+        ((RESPONSES, (by_status,)), 1.0),
+        ((VIEWS, (by_status, ("view", view), by_method)), 1.0),
+        ((ENDED, ()), 1.0),
+    )
 
 
 def _view(scope: Scope) -> str:
