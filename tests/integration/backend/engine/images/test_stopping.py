@@ -115,7 +115,7 @@ def test_the_build_of_a_canceled_plan_stops_within_two_seconds(
     thread = threading.Thread(target=builds.turn)
     thread.start()
     try:
-        eventually(lambda: endless.begun, "it builds")
+        eventually(lambda: endless.begun or None, "it builds")
         began = time.monotonic()
         world.mine.cancel_plan(plan)
         thread.join(10)
@@ -138,7 +138,7 @@ def test_a_build_that_another_plan_wants_goes_on(world: World, endless: Endless)
     thread = threading.Thread(target=builds.turn)
     thread.start()
     try:
-        eventually(lambda: endless.begun, "it builds")
+        eventually(lambda: endless.begun or None, "it builds")
         world.mine.cancel_plan(plan)
         eventually(lambda: world.work_state(plan, "cancel") == "done", "the plan is canceled")
         assert thread.is_alive()
