@@ -73,21 +73,15 @@ class Ranges:
         """Get all that is missing; `read` gives the bytes from one position up to another.
 
         Raises:
-            What `read` raises first; the other ranges stop then, and what came is kept.
+            What `read` raised for one range, once the others have come as far as they can: what is on its way
+            to them when one connection is cut would only have to be sent again.
         """
-        failed = threading.Event()
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CLOEXEC)
 
         def one(span: Span) -> None:
-            try:
-                for data in read(span.next, span.end):
-                    os.pwrite(descriptor, data, span.next)
-                    self._count(span, len(data))
-                    if failed.is_set():
-                        return
-            except BaseException:
-                failed.set()
-                raise
+            for data in read(span.next, span.end):
+                os.pwrite(descriptor, data, span.next)
+                self._count(span, len(data))
 
         try:
             with ThreadPoolExecutor(CONNECTIONS, "range") as pool:
