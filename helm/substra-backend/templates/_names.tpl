@@ -27,6 +27,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.addAccountOperator.existingSecret | default (printf "%s-add-account" (include "backend.name" .)) }}
 {{- end }}
 
+{{/* Where ingress and gateway find the API's certificate. */}}
+{{- define "backend.tlsSecret" -}}
+{{- $own := ternary (printf "%s-tls" (include "backend.name" .)) "" .Values.server.certificate.enabled }}
+{{- .Values.server.ingress.tlsSecretName | default $own }}
+{{- end }}
+
+{{/* Given ones first; else that of the small PostgreSQL or store of this chart. */}}
+{{- define "backend.databaseSecret" -}}
+{{- $given := .Values.database.auth.credentialsSecretName }}
+{{- if .Values.postgresql.enabled -}}
+{{ $given | default (printf "%s-database" (include "backend.name" .)) }}
+{{- else -}}
+{{ required "database.auth.credentialsSecretName" $given }}
+{{- end -}}
+{{- end }}
+
+{{/* Empty: the pod's own identity opens the store. */}}
+{{- define "backend.storeSecret" -}}
+{{- $own := ternary (printf "%s-objectstore" (include "backend.name" .)) "" .Values.minio.enabled }}
+{{- .Values.objectStore.credentialsSecretName | default $own }}
+{{- end }}
+
 {{/* What the Pod Security level "restricted" asks, and a read-only root besides. */}}
 {{- define "backend.containerSecurity" -}}
 allowPrivilegeEscalation: false
@@ -87,7 +109,7 @@ volumes:
     emptyDir: {sizeLimit: {{ .Values.server.scratchSize }}}
   - name: scratch
     emptyDir: {sizeLimit: 1Gi}
-  {{- with .Values.objectStore.credentialsSecretName }}
+  {{- with include "backend.storeSecret" . }}
   - name: object-store
     secret: {secretName: {{ . }}}
   {{- end }}
@@ -116,11 +138,14 @@ env:
   - name: SECRET_KEY
     valueFrom:
       secretKeyRef: {name: {{ include "backend.keySecret" . }}, key: SECRET_KEY}
-  {{- $database := required "database.auth.credentialsSecretName" .Values.database.auth.credentialsSecretName }}
+  {{- $database := include "backend.databaseSecret" . }}
   {{- range list "DATABASE_USERNAME" "DATABASE_PASSWORD" }}
   - name: {{ . }}
     valueFrom:
       secretKeyRef: {name: {{ $database }}, key: {{ . }}}
+  {{- end }}
+  {{- with .Values.server.extraEnv }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
   {{- with .Values.server.metrics.tokenSecretName }}
   - name: METRICS_TOKEN
@@ -131,7 +156,7 @@ volumeMounts:
   - {name: settings, mountPath: /etc/substra/settings, readOnly: true}
   - {name: medias, mountPath: /var/substra/medias}
   - {name: scratch, mountPath: /tmp}
-  {{- if .Values.objectStore.credentialsSecretName }}
+  {{- if include "backend.storeSecret" . }}
   - {name: object-store, mountPath: /etc/substra/object-store, readOnly: true}
   {{- end }}
   {{- if .Values.objectStore.caSecretName }}
@@ -164,10 +189,10 @@ volumeMounts:
   "SUBPATH" $v.server.subpath
   "EXPIRY_TOKEN_ENABLED" $v.server.allowImplicitLogin
   "TRUSTED_PROXIES" $v.server.trustedProxies
-  "DATABASE_HOSTNAME" (required "database.host" $v.database.host)
+  "DATABASE_HOSTNAME" (include "backend.databaseHost" .)
   "DATABASE_PORT" $v.database.port
   "DATABASE_DATABASE" $v.database.database
-  "OBJECTSTORE_URL" (required "objectStore.url" $v.objectStore.url)
+  "OBJECTSTORE_URL" (include "backend.storeUrl" .)
   "OBJECTSTORE_BUCKET" $v.objectStore.bucket
   "OBJECTSTORE_PREFIX" $v.objectStore.prefix
   "OBJECTSTORE_REGION" $v.objectStore.region
@@ -179,7 +204,7 @@ volumeMounts:
   "ENABLE_METRICS" $v.server.metrics.enabled
 }}
 {{- with $v.server.commonHostDomain }}{{ $_ := set $settings "COMMON_HOST_DOMAIN" . }}{{ end }}
-{{- if $v.objectStore.credentialsSecretName }}{{ $_ := set $settings "OBJECTSTORE_CREDENTIALS_FOLDER" "/etc/substra/object-store" }}{{ end }}
+{{- if include "backend.storeSecret" . }}{{ $_ := set $settings "OBJECTSTORE_CREDENTIALS_FOLDER" "/etc/substra/object-store" }}{{ end }}
 {{- if $v.objectStore.caSecretName }}{{ $_ := set $settings "OBJECTSTORE_CA_PATH" "/etc/substra/object-store-ca/ca.crt" }}{{ end }}
 {{- if $v.orchestrator.tls.enabled }}
 {{- if $v.orchestrator.tls.cacert }}{{ $_ := set $settings "ORCHESTRATOR_TLS_SERVER_CACERT_PATH" "/etc/substra/orchestrator-ca/ca.crt" }}{{ end }}
@@ -218,9 +243,30 @@ volumeMounts:
 {{- merge (deepCopy $v.config) $settings | toPrettyJson }}
 {{- end }}
 
-{{/* The port of objectStore.url. */}}
+{{- define "backend.databaseHost" -}}
+{{- if .Values.postgresql.enabled -}}
+{{ include "backend.name" . }}-postgresql
+{{- else -}}
+{{ required "database.host, or postgresql.enabled" .Values.database.host }}
+{{- end -}}
+{{- end }}
+
+{{/* Where the store is: the address from the values, or the small one of this chart. */}}
+{{- define "backend.storeUrl" -}}
+{{- if .Values.minio.enabled -}}
+http://{{ include "backend.name" . }}-minio:9000
+{{- else -}}
+{{- $url := required "objectStore.url, or minio.enabled" .Values.objectStore.url }}
+{{- ternary $url (printf "http://%s" $url) (contains "://" $url) }}
+{{- end -}}
+{{- end }}
+
+{{- define "backend.storeHost" -}}
+{{- (urlParse (include "backend.storeUrl" .)).hostname }}
+{{- end }}
+
 {{- define "backend.storePort" -}}
-{{- $url := urlParse (ternary .Values.objectStore.url (printf "http://%s" .Values.objectStore.url) (contains "://" .Values.objectStore.url)) }}
+{{- $url := urlParse (include "backend.storeUrl" .) }}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
 {{- $port | default (ternary "443" "80" (eq $url.scheme "https")) }}
 {{- end }}

@@ -27,6 +27,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{- define "orchestrator.databaseHost" -}}
+{{- if .Values.postgresql.enabled -}}
+{{ include "orchestrator.name" . }}-postgresql
+{{- else -}}
+{{ required "database.host, or postgresql.enabled" .Values.database.host }}
+{{- end -}}
+{{- end }}
+
+{{/* A given one first; else that of the small PostgreSQL. */}}
+{{- define "orchestrator.databaseSecret" -}}
+{{- $given := .Values.database.credentialsSecretName }}
+{{- if .Values.postgresql.enabled -}}
+{{ $given | default (printf "%s-database" (include "orchestrator.name" .)) }}
+{{- else -}}
+{{ required "database.credentialsSecretName" $given }}
+{{- end -}}
+{{- end }}
+
+{{/* Labels of the small PostgreSQL: no pod of the ledger's. */}}
+{{- define "orchestrator.postgresql" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-postgresql
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{/* What the Pod Security level "restricted" asks of every container, and a read-only root besides. */}}
 {{- define "orchestrator.containerSecurity" -}}
 allowPrivilegeEscalation: false
