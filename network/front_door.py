@@ -109,6 +109,7 @@ def _frontend(state: State) -> str:
     for name in state.names:
         lines.append(f"    acl {name} path_beg /{name}/")
         lines.append(f"    acl {name} path /{name}")
+    lines += _for_pages(state)
     for name in state.names:
         if not state.plain:
             for condition in ("upload upload_path", "runner", "stream", "long_address"):
@@ -117,6 +118,41 @@ def _frontend(state: State) -> str:
         lines.append(f"    use_backend {target}-{name} if {name}")
     lines.append("    default_backend nowhere")
     return "\n".join(lines) + "\n"
+
+
+def _for_pages(state: State) -> list[str]:
+    """A page learns of answers that are no application's too: they name its origin, when it is one of ours.
+
+    Before a request with a log-in a browser asks whether it may (OPTIONS): yes, also while nobody is up to say
+    so, or the page would never see the 503.
+    """
+    pages = {name: page for name in state.names if (page := state.page(name))}
+    if not pages:
+        return []
+    take = "    http-request set-var(txn.page) req.hdr(origin) if"
+    lines = [f"{take} {name} {{ req.hdr(origin) -m str {page} }}" for name, page in pages.items()]
+    strange = " ".join(f"!{name}" for name in state.names)
+    lines.append(f"{take} {strange} {{ req.hdr(origin) -m str {' '.join(pages.values())} }}")
+    for name in pages:
+        backend = f"{'uvicorn' if state.plain else 'serve'}-{name}"
+        lines.append(
+            f"    http-request return {_PERMITTED} if {name} page preflight {{ nbsrv({backend}) 0 }}"
+        )
+    return [
+        "    acl page var(txn.page) -m found",
+        "    acl told res.hdr(access-control-allow-origin) -m found",
+        "    acl preflight method OPTIONS",
+        *lines,
+        "    http-after-response set-header Access-Control-Allow-Credentials true if page !told",
+        "    http-after-response add-header Vary Origin if page !told",
+        "    http-after-response set-header Access-Control-Allow-Origin %[var(txn.page)] if page !told",
+    ]
+
+
+_PERMITTED = (
+    "status 200 hdr Access-Control-Allow-Methods %[req.hdr(access-control-request-method)]"
+    " hdr Access-Control-Allow-Headers %[req.hdr(access-control-request-headers)]"
+)
 
 
 def _uvicorn_backend(name: str, state: State) -> str:

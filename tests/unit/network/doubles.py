@@ -21,6 +21,7 @@ class _Named(BaseHTTPRequestHandler):
     name = ""
     status = 200
     content_type = "application/json"
+    own: dict[str, str] = {}  # noqa: RUF012  further headers
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length") or 0)
@@ -30,6 +31,8 @@ class _Named(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", self.content_type)
         self.send_header("content-length", str(len(body)))
+        for name, value in self.own.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -41,10 +44,20 @@ class _Named(BaseHTTPRequestHandler):
 
 @contextmanager
 def web_server(
-    name: str, port: int, *, status: int = 200, content_type: str = "application/json"
+    name: str,
+    port: int,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
 ) -> Iterator[None]:
     """A server on 127.0.0.1 that answers with `"name"`."""
-    attributes = {"name": name, "status": status, "content_type": content_type}
+    attributes = {
+        "name": name,
+        "status": status,
+        "content_type": content_type,
+        "own": headers or {},
+    }
     server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Named,), attributes))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
