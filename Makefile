@@ -90,13 +90,13 @@ fuzz: $(INSTALLED)  ## Half an hour of made-up requests against the API: none ma
 	@SUBSTRA_RAY_FUZZ_MINUTES=$${MINUTES:-30} $(RUN) -m pytest tests/integration/backend/network_of_two/test_fuzz.py
 
 .PHONY: chaos
-chaos: $(INSTALLED)  ## Processes die at every durable step, then half an hour of made-up requests
-	@$(RUN) -m tests.chaos
+chaos: $(INSTALLED)  ## Processes die at every durable step, then at random; then half an hour of made-up requests
+	@$(RUN) -m tests.chaos --long 10
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: chaos-short
-chaos-short: $(INSTALLED)  ## Only the deaths, within ten minutes: crash points and their outcomes
-	@$(RUN) -m tests.chaos
+chaos-short: $(INSTALLED)  ## Deaths after durable steps, within ten minutes: crash points and their outcomes
+	@$(RUN) -m tests.chaos --short
 
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Unit and integration tests with coverage: text here, HTML in htmlcov/

@@ -337,6 +337,7 @@ class Writer:
         except psycopg2.Error:
             self._disconnect()
         if self._leads:
+            crash_points.reach("orchestrator", "lease", "taken")
             self._renewed = time.monotonic()
             log.info("channel_led", channel=self._known.channel, epoch=self._lease.epoch)
             return

@@ -1,9 +1,10 @@
 """Named places at which a test kills a process: before and after every commit, upload and registration.
 
 Off unless the environment names a folder of ours, closed to others, in which the file PERMISSION lies: nobody
-makes all three by accident. Then a point that is reached is noted in `seen/`, and the process that finds its
-name in `armed/` moves it to `hit/` and dies by SIGKILL, as in a power cut. The houses know nothing of each
-other, so each of the three has this module; a test keeps them equal.
+makes all three by accident. Then a point that is reached is noted in `seen/`, with the command line of each
+process that reached it, and the process that finds its name in `armed/` moves it to `hit/`, writes its command
+line there and dies by SIGKILL, as in a power cut. The houses know nothing of each other, so each of the three
+has this module; a test keeps them equal.
 """
 
 import os
@@ -24,6 +25,7 @@ class CrashPoints:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._noted: set[str] = set()
 
     @classmethod
     def of_environment(cls) -> "CrashPoints":
@@ -43,11 +45,18 @@ class CrashPoints:
     def _reach(self, name: str) -> None:
         assert self._folder is not None
         name = _NOT_IN_NAMES.sub("-", name)
-        (self._folder / "seen" / name).touch()  # its time of change tells when it was reached last
+        seen, hit = self._folder / "seen" / name, self._folder / "hit" / name
+        if name in self._noted:
+            seen.touch()  # its time of change tells when it was reached last
+        else:
+            self._noted.add(name)
+            with seen.open("a", encoding="utf-8") as file:
+                file.write(f"{_process()}\n")
         try:
-            (self._folder / "armed" / name).rename(self._folder / "hit" / name)
+            (self._folder / "armed" / name).rename(hit)
         except FileNotFoundError:
             return
+        hit.write_text(_process(), "utf-8")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -58,6 +67,15 @@ def _may_kill(folder: Path) -> bool:
         return stat.S_ISDIR(found.st_mode) and ours and (folder / PERMISSION).is_file()
     except OSError:
         return False
+
+
+def _process() -> str:
+    """The first words of our command line, or the title that replaced it, in one line."""
+    try:
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "unknown"
+    return b" ".join(words)[:300].decode("utf-8", "replace").replace("\n", " ").strip()
 
 
 def _name(what: object) -> str:

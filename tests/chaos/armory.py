@@ -5,6 +5,18 @@ from pathlib import Path
 
 from backend.kit.crash_points import PERMISSION, VARIABLE
 
+PROCESSES = (
+    ("ledger", "-m orchestrator"),
+    ("api", "backend.asgi"),
+    ("control", "backend.engine.actors"),
+    ("runner", "-m ray_jobs"),
+    ("runner", "ray::Runner"),
+    ("control", "ray::Control"),
+    ("replica", "ray::ServeReplica"),
+    ("ray worker", "ray::"),
+)
+"""Kinds of processes, by what their command lines or titles hold; the first that fits."""
+
 
 class Armory:
     """Made before the network starts: its processes look for the folder once, at their start."""
@@ -25,6 +37,11 @@ class Armory:
         """Points that were reached since then, of time.time()."""
         return {p.name for p in (self.folder / "seen").iterdir() if p.stat().st_mtime >= moment}
 
+    def visitors(self, point: str) -> set[str]:
+        """Kinds of processes that ever reached the point."""
+        lines = (self.folder / "seen" / point).read_text("utf-8").splitlines()
+        return {kind_of(line) for line in lines if line}
+
     def arm(self, point: str) -> None:
         """The next process that reaches the point dies there."""
         (self.folder / "hit" / point).unlink(missing_ok=True)
@@ -38,6 +55,16 @@ class Armory:
     def is_hit(self, point: str) -> bool:
         return (self.folder / "hit" / point).exists()
 
-    def hit_s_ago(self, point: str) -> float:
-        """Seconds since a process died at the point; raises FileNotFoundError when none did."""
-        return time.time() - (self.folder / "hit" / point).stat().st_ctime
+    def victim(self, point: str) -> str:
+        """The kind of process that died at the point."""
+        return kind_of((self.folder / "hit" / point).read_text("utf-8"))
+
+    def hit_s_ago(self, point: str, now: float | None = None) -> float:
+        """Seconds from the death at the point to `now`; raises FileNotFoundError when nobody died."""
+        moment = (self.folder / "hit" / point).stat().st_mtime
+        return (time.time() if now is None else now) - moment
+
+
+def kind_of(command: str) -> str:
+    """`api`, `control`, `runner` … for a command line or a title of Ray's."""
+    return next((kind for kind, sign in PROCESSES if sign in command), "other")

@@ -1,4 +1,4 @@
-"""Random SIGKILLs of every kind of process while plans run."""
+"""Random SIGKILLs of every kind of process while plans run, and of all of them at once."""
 
 import os
 import random
@@ -14,50 +14,63 @@ from network.layout import Layout
 from network.state import State
 from network.status import ProcessRow, rows
 from tests.chaos.caller import Caller
+from tests.chaos.restarts import cut_power
 from tests.chaos.scenarios import FINAL, Story, chain, finish, wait
+from tests.chaos.walk import ON_S, crowding
 
 ROLES = (
     *("api", "ray-serve-replica", "event-bridge", "runner", "zygote", "function"),
-    *("orchestrator", "postgres", "front-door", "ray-head"),
+    *("orchestrator", "postgres", "front-door", "ray-head", "power"),
 )
-KEPT = frozenset(ROLES) - {"zygote", "function"}
+ALWAYS = {"function", "zygote", "power"}
+KEPT = frozenset(ROLES) - ALWAYS
 """Roles whose processes somebody starts again, as many as there were."""
 AFTER_S = (0.1, 2.5)
 LINGER = "time.sleep(0.4)"  # so that there are functions to kill
-HEALTHY_S = 60.0
+HEALTHY_S = 120.0
+NOBODY = "nobody there"
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One kill: `back_s` until all processes were healthy, `progress_s` from then until some task went on."""
+    """One kill: `back_s` until all processes were healthy, `progress_s` from then until some task went on.
+
+    `power`: every process of the network, and `up` afterwards.
+    """
 
     role: str
     outcome: str
     back_s: float = 0.0
     progress_s: float = 0.0
 
+    @property
+    def broken(self) -> bool:
+        return self.outcome not in ("ok", NOBODY)
+
 
 def schedule(
     layout: Layout,
     callers: list[Caller],
     done_once: Callable[[list[str]], None],
+    up: Callable[[], None],
     until: float,
     seed: int,
 ) -> Iterator[Kill]:
     """Kill until the time `until` of time.monotonic(); every role once, then at random."""
     chance = random.Random(seed)
-    here = {row.role for row in _rows(layout)} | {"function", "zygote"}
+    here = {row.role for row in _rows(layout)} | ALWAYS
     roles = [role for role in ROLES if role in here]
     waiting = list(roles)
     while time.monotonic() < until:
         role = waiting.pop(0) if waiting else chance.choice(roles)
-        yield _kill(layout, callers, done_once, role, chance)
+        yield _kill(layout, callers, done_once, up, role, chance)
 
 
 def _kill(
     layout: Layout,
     callers: list[Caller],
     done_once: Callable[[list[str]], None],
+    up: Callable[[], None],
     role: str,
     chance: random.Random,
 ) -> Kill:
@@ -67,16 +80,19 @@ def _kill(
         time.sleep(chance.uniform(*AFTER_S))
         if not _strike(layout, role, chance):
             finish(story, callers)
-            return Kill(role, "no such process at that moment")
+            return Kill(role, NOBODY)
         struck = time.monotonic()
+        if role == "power":
+            up()
         back = _until_healthy(layout, before)
         back_s, progress_s = back - struck, _until_moved(story, callers[0]) - back
         finish(story, callers)
         done_once(list(story.tasks))
         _again(callers, done_once)
     except AssertionError as error:
-        return Kill(role, str(error).splitlines()[0][:200] or "failed")
-    return Kill(role, "ok", back_s, progress_s)
+        return Kill(role, (str(error) or "failed").splitlines()[0][:200])
+    outcome = "ok" if progress_s <= ON_S * crowding() else "slow"
+    return Kill(role, outcome, back_s, progress_s)
 
 
 def _again(callers: list[Caller], done_once: Callable[[list[str]], None]) -> None:
@@ -93,6 +109,8 @@ def _rows(layout: Layout) -> list[ProcessRow]:
 
 
 def _strike(layout: Layout, role: str, chance: random.Random) -> bool:
+    if role == "power":
+        return cut_power(layout) > 0
     pids = functions(layout) if role == "function" else _pids(layout, role)
     if not pids:
         return False

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import walk as module
-from tests.chaos.armory import Armory
+from tests.chaos.armory import Armory, kind_of
+from tests.chaos.choosing import Slice, for_ten_minutes
+from tests.chaos.journal import Journal, line
 from tests.chaos.scenarios import Story
 from tests.chaos.walk import Step, Walk, mixed
 
@@ -17,6 +19,12 @@ def test_points_of_one_kind_are_far_apart() -> None:
         ["commit.a", "ledger.b", "commit.b"],
     ]
     assert mixed([], 3) == []
+
+
+def die(armory: Armory, point: str) -> None:
+    """What an API does that reaches an armed point."""
+    (armory.folder / "armed" / point).rename(armory.folder / "hit" / point)
+    (armory.folder / "hit" / point).write_text("python -m backend.asgi --settings org-1.json")
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def steps(
     def scenario(_callers: object) -> Story:
         armed = {path.name for path in (armory.folder / "armed").iterdir()}
         for point in armed & dies:
-            (armory.folder / "armed" / point).rename(armory.folder / "hit" / point)
+            die(armory, point)
 
         def check() -> None:
             assert not armed & broken, "a task is lost"
@@ -41,7 +49,7 @@ def steps(
 
     monkeypatch.setattr(module, "SCENARIOS", {"story": scenario})
     monkeypatch.setattr(module, "UNTIL_HIT_S", 0.1)
-    walk = Walk(armory, [], lambda tasks: None, together=3)
+    walk = Walk(armory, [], lambda tasks: None, together=3, unwell=lambda: 0.0)
     plan = {"story": ["ledger.a", "runner.a", "store.a"]}
     return list(walk.steps(plan, until))
 
@@ -73,11 +81,9 @@ class OneDiesBefore:
         self.tried: list[set[str]] = []
 
     def __call__(self, _callers: object) -> Story:
-        folder = self._armory.folder
-        armed = {path.name for path in (folder / "armed").iterdir()}
+        armed = {path.name for path in (self._armory.folder / "armed").iterdir()}
         self.tried.append(armed)
-        reached = next(point for point in self._order if point in armed)
-        (folder / "armed" / reached).rename(folder / "hit" / reached)
+        die(self._armory, next(point for point in self._order if point in armed))
         return Story({})
 
 
@@ -98,3 +104,79 @@ def test_what_the_time_did_not_suffice_for_is_said(
 ) -> None:
     found = steps(armory, monkeypatch, set(), set(), 0.0)
     assert set(outcomes(found).values()) == {"no time left"}
+
+
+def test_a_point_that_fails_alone_is_tried_once_more(
+    armory: Armory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def scenario(_callers: object) -> Story:
+        die(armory, "ledger.a")
+        tries.append(len(tries))
+        assert len(tries) > 1, "task x ends: not within 150 s"
+        return Story({})
+
+    monkeypatch.setattr(module, "SCENARIOS", {"story": scenario})
+    walk = Walk(armory, [], lambda tasks: None)
+    (step,) = walk.steps({"story": ["ledger.a"]}, float("inf"))
+    assert (step.outcome, step.process) == ("ok", "api")
+    assert step.before == "task x ends: not within 150 s"
+    assert len(tries) == 2
+
+
+def test_a_plan_that_goes_on_too_late_is_not_survived(
+    armory: Armory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ON_S", -1.0)
+    found = steps(armory, monkeypatch, {"ledger.a", "runner.a", "store.a"}, set(), float("inf"))
+    assert all(step.broken and step.outcome.startswith("slow") for step in found)
+
+
+def test_a_walk_goes_on_after_what_its_journal_holds(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    for point, outcome, before in (
+        *(("commit.a.after", "ok", ""), ("commit.b.after", "a task is lost", "")),
+        *(("commit.c.after", "not reached", ""), ("commit.d.after", "ok", "slow: 12 s")),
+    ):
+        journal.add(Step("chain", point, outcome, 1.0, 0.5, "api", before))
+    assert Journal(path).survived == {"commit.a.after", "commit.d.after"}
+    assert journal.broken == 1
+    (head, row) = journal.table()
+    assert row.split() == ["api", "2", "1", "1", "0", "1"]
+    assert "at once" in head
+    assert "a task is lost" in line(journal.steps[1])
+
+
+def test_a_walk_takes_slices() -> None:
+    plan = {"chain": ["commit.a.after", "store.b.after"], "failure": ["commit.c.after"]}
+    visitors = {"commit.a.after": {"api"}, "store.b.after": {"control", "api"}}
+
+    def taken(**words: str) -> list[str]:
+        found = Slice(**words).of(plan, lambda point: visitors.get(point, {"control"}))
+        return [point for points in found.values() for point in points]
+
+    assert taken() == ["commit.a.after", "store.b.after", "commit.c.after"]
+    assert taken(only="commit.") == ["commit.a.after", "commit.c.after"]
+    assert taken(start="store.b.after") == ["store.b.after", "commit.c.after"]
+    assert taken(process="control") == ["store.b.after", "commit.c.after"]
+
+
+def test_the_short_walk_leaves_out_only_what_stands_before_a_walked_step() -> None:
+    plan = {"chain": ["commit.a.after", "commit.a.before", "commit.b.before", "runner.lease.taken"]}
+    kept = ["commit.a.after", "commit.b.before", "runner.lease.taken"]
+    assert for_ten_minutes(plan) == {"chain": kept}
+
+
+def test_processes_are_known_by_their_command_lines() -> None:
+    kinds = {
+        "python -m backend.asgi --settings x": "api",
+        "python -m backend.engine.actors --settings x": "control",
+        "python -m orchestrator --listen x": "ledger",
+        "ray::ControlActor.__init__": "control",
+        "ray::RunnerActor.watch": "runner",
+        "ray::ServeReplica:org-1:api": "replica",
+        "sleep 1": "other",
+    }
+    assert {command: kind_of(command) for command in kinds} == kinds

@@ -20,6 +20,7 @@ from backend.assets.archives import ArchiveRefused, folder_hash, unpack
 from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.store import InputAsset
 from backend.engine.compute.wanted import go_on, held
+from backend.kit.crash_points import crash_points
 from backend.ports.exchange import Exchange, PeerRefused, WrongChecksum
 from backend.ports.storage import Storage, StoredFileMissing
 
@@ -136,7 +137,9 @@ class AssetCache:
             ) from None
         self._moved(size)
         beside.chmod(0o444)
+        crash_points.reach("cache", "models", "before")
         beside.replace(target)
+        crash_points.reach("cache", "models", "after")
 
     def _bring_opener(self, asset: InputAsset) -> None:
         if not asset.file:
@@ -223,12 +226,14 @@ def _place(folder: Path, target: Path) -> None:
         for name in folders:
             if not Path(path, name).is_symlink():
                 Path(path, name).chmod(0o555)
+    crash_points.reach("cache", target.parent.name, "before")
     try:
         folder.rename(target)  # a folder whose own mode is 0555 could not be renamed
     except OSError:
         if not target.is_dir():
             raise
         return
+    crash_points.reach("cache", target.parent.name, "after")
     target.chmod(0o555)
 
 

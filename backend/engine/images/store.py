@@ -22,6 +22,8 @@ from backend.engine.images.interpreters import Interpreter, Interpreters
 from backend.engine.images.manifest import BadImage, Layer, Manifest, parse
 from backend.engine.images.unpacking import Unpacker, remove_tree
 from backend.engine.images.venv_stand_in import furnish
+from backend.kit.crash_points import crash_points
+from backend.ports.storage.spooling import sync
 
 __all__ = ["BadImage", "ImageStore", "UnknownImage"]
 
@@ -169,7 +171,9 @@ class ImageStore:
                         )
                         (scratch / folder / "pyvenv.cfg").chmod(0o444)
                 unpacker.seal()
+                crash_points.reach("images", "unpacked", "before")
                 scratch.rename(target)
+                crash_points.reach("images", "unpacked", "after")
             except BaseException:
                 remove_tree(scratch)
                 raise
@@ -190,10 +194,12 @@ class ImageStore:
 
     @staticmethod
     def _publish(scratch: Path, target: Path) -> None:
-        """Durable before visible."""
-        with scratch.open("rb") as handle:
-            os.fsync(handle.fileno())
+        """Durable before visible, and the name too: what was built is told to the ledger next."""
+        sync(scratch)
+        crash_points.reach("images", target.parent.name, "before")
         scratch.rename(target)
+        sync(target.parent)
+        crash_points.reach("images", target.parent.name, "after")
 
 
 def environment_key(layers: tuple[Layer, ...], interpreter: Interpreter) -> str:

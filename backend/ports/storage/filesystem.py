@@ -94,8 +94,10 @@ class FilesystemStorage:
         return iter(sorted(str(path.relative_to(self._objects)) for path in found))
 
     def delete(self, key: str) -> None:
-        target = self._target(key)
+        target, kind = self._target(key), f"{key_parts(key)[0]}-delete"
+        crash_points.reach("store", kind, "before")
         target.unlink(missing_ok=True)
+        crash_points.reach("store", kind, "after")
         with contextlib.suppress(OSError):  # another file of the asset is still there
             target.parent.rmdir()
 

@@ -99,8 +99,11 @@ class S3Storage:
                 self._client.compose_object(self._bucket, name, parts)
 
     def delete(self, key: str) -> None:
+        kind = f"{key_parts(key)[0]}-delete"
+        crash_points.reach("store", kind, "before")
         with _translated(key):
             self._client.remove_object(self._bucket, self._name(key))
+        crash_points.reach("store", kind, "after")
 
     # ------------------------------------------------------------------ reading
     def place(self, key: str) -> Path | None:

@@ -47,7 +47,9 @@ def test_armed_point_kills_one_process_and_is_disarmed(folder: Path) -> None:
     assert [path.name for path in (folder / "seen").iterdir()] == ["runner.x-y.before"]
     (folder / "armed/runner.x-y.before").touch()
     assert reach(folder) == -signal.SIGKILL
-    assert (folder / "hit/runner.x-y.before").exists()
+    for place in ("seen", "hit"):
+        (process, *_) = (folder / place / "runner.x-y.before").read_text().splitlines()
+        assert process.startswith(f"{sys.executable} -c")
     assert reach(folder) == 0
 
 
