@@ -31,7 +31,7 @@ from backend.assets.workflow_graph.routes import router as workflow_graph
 from backend.engine.compute.routes import router as runner
 from backend.kit import exception_answers
 from backend.kit.gateway import Gateway, slash_or_not_found
-from backend.kit.migrations import prepare
+from backend.kit.migrations import SchemaUnusable, prepare
 from backend.kit.reading import Reads
 from backend.monitoring.counters import Counters
 from backend.monitoring.queries import count_queries
@@ -117,7 +117,11 @@ def _lifespan(settings: Settings, given: Node | None):  # type: ignore[no-untype
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         node = given or Node.build(settings)
         app.state.node = node
-        await anyio.to_thread.run_sync(start, node)
+        try:
+            await anyio.to_thread.run_sync(start, node)
+        except SchemaUnusable as error:  # the server that hosts us is told no reason
+            app.state.unusable = str(error)
+            raise
         size = node.database.engine.pool.size()  # type: ignore[attr-defined]
         anyio.to_thread.current_default_thread_limiter().total_tokens = size + THREADS_BESIDE_POOL
         counters = app.state.counters = Counters(node.database)

@@ -5,10 +5,12 @@ The front door sends uploads, the runners' exchange and streams here, and everyt
 """
 
 import argparse
+import os
 from pathlib import Path
 from socket import socket
 from types import FrameType
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -17,6 +19,7 @@ from backend.kit import garbage
 from backend.monitoring.logs import configure
 from backend.settings import Settings
 
+log = structlog.get_logger()
 DRAIN_S = 8  # what an open request has left when the server is told to stop
 KEEP_ALIVE_S = (
     75  # longer than the front door keeps an idle connection: it never meets a closed one
@@ -45,7 +48,7 @@ def serve(settings: Settings, *, port: int, host: str = "127.0.0.1") -> None:
     """Serve an organization's API until a signal comes.
 
     Raises:
-        SystemExit: it could not start (3).
+        SystemExit: it could not start (3), or never will on this database (`os.EX_CONFIG`).
     """
     configure(settings.LOG_LEVEL, organization=settings.NAME, process="api")
     app = create_app(settings)
@@ -63,7 +66,12 @@ def serve(settings: Settings, *, port: int, host: str = "127.0.0.1") -> None:
         h11_max_incomplete_event_size=256 * 1024,  # a list's `key=` filter can be long
     )
     server = Server(config, app)
-    server.run()
+    try:
+        server.run()
+    finally:  # uvicorn leaves by SystemExit when the application does not start
+        if (reason := getattr(app.state, "unusable", None)) is not None:
+            log.error("schema_unusable", reason=reason)
+            raise SystemExit(os.EX_CONFIG)
     if not server.started:
         raise SystemExit(3)
 

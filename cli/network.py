@@ -76,7 +76,12 @@ def up(
             return
         if outcome == "started":
             control.start_detached(layout)
-        _wait(layout, made)
+        try:
+            _wait(layout, made)
+        except control.NeverUp:
+            if outcome == "started":
+                control.stop(layout)
+            raise
     word = "Extended" if outcome == "extended" else "Up"
     _show(layout, made)
     console.print(f"{word} after {time.monotonic() - began:.1f} s. `substra-ray down` ends it.")

@@ -16,12 +16,13 @@ from typing import Literal
 import psutil
 
 from network import probes
+from network.last_words import last_lines, reason_of
 from network.layout import Layout, UnusableFolder
 from network.membership import lonely
 from network.pages import INDEX
 from network.ports import is_free
 from network.processes import MARK, ProcessId, descendants, end, marked
-from network.report import Report
+from network.report import Report, Row
 from network.settings_files import write_all
 from network.state import DEFAULT_ORGANIZATIONS, DEFAULT_PORT, State
 from network.supervisor import hold
@@ -33,11 +34,17 @@ OURS = {
 }
 READY_TIMEOUT_S = 180
 DOWN_TIMEOUT_S = 90
+MOST_DEATHS = 5
+"""Of a process that never answered: another try would end in the same way."""
 Outcome = Literal["started", "running", "extended"]
 
 
 class NetworkError(RuntimeError):
     """The network cannot do what was asked; the text says the way out."""
+
+
+class NeverUp(NetworkError):
+    """Something in the network cannot start, and waiting will not change that."""
 
 
 def supervisor_runs(layout: Layout) -> bool:
@@ -228,31 +235,36 @@ def wait_until_up(
     """Yields what is waited for, again and again, until everything answers.
 
     Raises:
+        NeverUp: a process cannot start; with its own words.
         NetworkError: the supervisor ended, or the time is over; with the last lines of the log.
     """
     deadline = time.monotonic() + timeout_s
     grace = time.monotonic() + 10
+    before = {row.name: row.restarts for row in Report.read(layout).rows}
     while missing := waiting_for(layout, state):
+        for row in Report.read(layout).rows:
+            _refuse_hopeless(layout, row, row.restarts - before.get(row.name, 0))
         now = time.monotonic()
         if now > grace and not supervisor_runs(layout):
-            raise NetworkError(f"The supervisor ended.\n{_last_lines(layout, ['supervisor'])}")
+            raise NetworkError(f"The supervisor ended.\n{last_lines(layout.logs, ['supervisor'])}")
         if now > deadline:
             raise NetworkError(
                 f"No answer after {timeout_s:.0f} s from: {', '.join(missing)}.\n"
-                f"{_last_lines(layout, missing)}\nLogs: {layout.logs}"
+                f"{last_lines(layout.logs, missing)}\nLogs: {layout.logs}"
             )
         yield missing
         time.sleep(0.1)
 
 
-def _last_lines(layout: Layout, names: list[str]) -> str:
-    lines = []
-    for name in names:
-        path = layout.logs / f"{name}.log"
-        if path.exists():
-            text = path.read_bytes()[-2_000:].decode("utf-8", "replace")
-            lines += [f"--- {path}", *text.splitlines()[-6:]]
-    return "\n".join(lines)
+def _refuse_hopeless(layout: Layout, row: Row, deaths: int) -> None:
+    if row.healthy:
+        return
+    if row.last_exit == os.EX_CONFIG:  # it says itself that it never will
+        raise NeverUp(f"{row.name}: {reason_of(layout.logs, row.name)}\nLogs: {layout.logs}")
+    if deaths >= MOST_DEATHS:
+        raise NeverUp(
+            f"{row.name} ends again and again.\n{last_lines(layout.logs, [row.name])}\nLogs: {layout.logs}"
+        )
 
 
 # ---------------------------------------------------------------------- ending

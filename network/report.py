@@ -18,6 +18,7 @@ class Row:
     process: ProcessId | None
     healthy: bool
     restarts: int = 0
+    last_exit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +59,12 @@ def _process(pair: list[Any] | None) -> ProcessId | None:
 def _row(row: dict[str, Any]) -> Row:
     process = None if row["pid"] is None else ProcessId(row["pid"], row["started"])
     healthy = bool(row["healthy"]) and (row["done"] or (process is not None and process.alive()))
-    return Row(row["name"], row["role"], row["organization"], process, healthy, row["restarts"])
+    return Row(
+        row["name"],
+        row["role"],
+        row["organization"],
+        process,
+        healthy,
+        row["restarts"],
+        row.get("last_exit"),
+    )

@@ -28,10 +28,13 @@ def sync(node: "Node", answers: Answers, file: Path, *, dry_run: bool) -> None:
 
 def migrate(node: "Node", answers: Answers) -> None:
     """Bring the database to the schema of this version, and make the bucket if there is to be one."""
-    from backend.kit.migrations import prepare, revision
+    from backend.kit.migrations import SchemaUnusable, prepare, revision
 
     before = revision(node.database)
-    prepare(node.database)
+    try:
+        prepare(node.database)
+    except SchemaUnusable as error:
+        raise Refused(str(error)) from None
     node.storage.prepare()
     after = revision(node.database)
     if before == after:
