@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from backend.ports.secrets import SecretStore
+from backend.ports.storage.spooling import sync
 
 FILE = "chainkeys.json"
 TAKEN = ".taken"
@@ -63,7 +64,9 @@ class Chainkeys:
                 json.dump(content, writer)
                 writer.flush()
                 os.fsync(writer.fileno())
+            sync(beside)
             beside.rename(taken)
+            sync(self._folder)
         store.erase(tag)
         taken.rename(target)
 

@@ -140,7 +140,10 @@ class Janitor:
             return WorkQueue(session).add(found)
 
     def _orphan(self, orphan: Orphan) -> None:
-        """A file of an hour whose asset never came: gone if the ledger does not know it either (rule 3)."""
+        """A file of an hour whose asset never came: gone if the ledger does not know it either (rule 3).
+
+        The row goes last: it alone tells the next pass of a file that a death left behind.
+        """
         ledger = self._ledger(orphan.channel)
         ask = {
             "model": ledger.model,
@@ -156,10 +159,10 @@ class Janitor:
         else:
             return
         log.info("orphan_removed", kind=orphan.kind, key=str(orphan.key))
-        with self._database.transaction() as session:
-            JanitorStore(session, self._me).forget(orphan)
         for file in orphan.files:
             self._storage.delete(file)
+        with self._database.transaction() as session:
+            JanitorStore(session, self._me).forget(orphan)
 
     def _cached_models(self) -> list[UUID]:
         """Foreign models in the cache, an hour old at least."""
