@@ -27,6 +27,8 @@ RUN cd /src && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel
  && rm -rf /opt/substra/lib/python3*/site-packages/ray/jars /opt/substra/lib/python3*/site-packages/pip* \
  && find /opt/substra -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} + \
  && /opt/substra/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/substra/lib
+# The first process of function containers, with an interpreter of its own: docs/kuberay.md.
+RUN cd /tmp && /opt/substra/bin/python -m ray_jobs.agent.bundle /opt/substra/agent
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/substra /opt/substra

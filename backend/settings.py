@@ -148,6 +148,19 @@ class Settings(BaseSettings):
     TASK_RETRY_BACKOFF_MAX: int = Field(default=60, ge=0)  # seconds; the first pause is one
     TASK_LOG_RETENTION: int = Field(default=7 * 86_400, ge=0)  # seconds, of successes; 0: not kept
     WORKERS: int = 2
+    # pods of a cluster instead of runners (docs/kuberay.md)
+    COMPUTE: Literal["runners", "kuberay"] = "runners"
+    COMPUTE_NAMESPACE: str = ""
+    COMPUTE_CLUSTER: str = ""  # the RayCluster's name
+    COMPUTE_DASHBOARD_URL: str = ""  # unset: its head's Service
+    COMPUTE_POD: dict[str, Any] = Field(default_factory=dict)  # compute/cluster/options.py
+    COMPUTE_GROUPS: int = Field(default=20, ge=1)  # function images at once
+    COMPUTE_PODS: int = Field(default=4, ge=1)  # of one function image
+    COMPUTE_WARM_PODS: int = Field(default=0, ge=0)  # of each, that served nobody yet
+    COMPUTE_SESSION_IDLE_S: float = Field(
+        default=10.0, gt=0
+    )  # a pod waits for its plan's next task
+    COMPUTE_IDLE_TIMEOUT_S: int = Field(default=60, ge=1)  # Ray's, of pods without a session
     # keys for plans with a tag (docs/operations.md)
     TASK_CHAINKEYS_ENABLED: bool = False
     CHAINKEYS_FOLDER: Path | None = None  # unset: Secrets of the cluster
@@ -226,6 +239,17 @@ class Settings(BaseSettings):
             missing = [name for name in needed if not getattr(self, name)]
             if missing:
                 raise ValueError(f"BUILDER=kaniko needs {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_in_pods(self) -> Self:
+        if self.COMPUTE == "kuberay":
+            needed = ("COMPUTE_NAMESPACE", "COMPUTE_CLUSTER", "OBJECTSTORE_URL", "REGISTRY")
+            missing = [name for name in needed if not getattr(self, name)]
+            if missing or not self.COMPUTE_POD.get("runner_image"):
+                raise ValueError(f"COMPUTE=kuberay needs {', '.join([*missing, 'COMPUTE_POD'])}")
+            if self.TASK_CHAINKEYS_ENABLED:
+                raise ValueError("pods have no chainkeys: TASK_CHAINKEYS_ENABLED")
         return self
 
     @classmethod

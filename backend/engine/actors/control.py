@@ -24,6 +24,7 @@ from backend.engine.compute.last_use import LastUse
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
 from backend.engine.compute.loops import Keeper, Loop
+from backend.engine.compute.offering import Images, Inputs, Offering
 from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.scheduler import Scheduler
@@ -149,27 +150,41 @@ class ControlPlane:
         moved_model = partial(moved, kind="model")
         cache = AssetCache(folder, me, storage, node.exchange, moved_model, used)
         store = _image_store(settings)
-        images = ImageTransfer(
+        transfer = ImageTransfer(
             store, node.exchange, me, folder / "images", partial(moved, kind="image"), used.touch
         )
         reporter = Reporter(settings, database, storage, ledger)
         chainkeys = Chainkeys(
             settings.MEDIA_ROOT, open_secrets(settings) if settings.TASK_CHAINKEYS_ENABLED else None
         )
+        inputs: Inputs = cache
+        images: Images = transfer
+        drop_model = cache.drop_model
+        offering = Offering(settings, cache, transfer, chainkeys)
+        if settings.COMPUTE == "kuberay":
+            from backend.engine.compute.cluster.pods import pods  # the Kubernetes client is large
+
+            there = pods(settings, database, storage, cache, chainkeys, reporter, wake)
+            inputs, images, offering = there.inputs, there.images, there.offering
+            drop_model = there.inputs.drop_model
+            runners = self._loop("runners", there.pool.turn, "ready", 0.5)
+        else:
+            self._pool = RunnerPool(settings, database, self._host, wake)
+            runners = self._loop("runners", self._pool.turn, None, 0.5)
         self._preparation = Preparation(
             settings,
             database,
-            cache,
+            inputs,
             images,
+            offering,
             chainkeys,
             ledger,
             reporter,
             wake,
             self._wakeups.signal("cancel"),
         )
-        self._pool = RunnerPool(settings, database, self._host, wake)
         scheduler = Scheduler(settings, database, self._preparation, wake, counters)
-        chores = Chores(database, me, storage, cache, ledger)
+        chores = Chores(database, me, storage, drop_model, ledger)
         janitor = Janitor(settings, database, storage, cache, chainkeys, ledger, wake)
         bounds = Bounds(settings, database, used, counters)
         loops = [
@@ -178,7 +193,7 @@ class ControlPlane:
             self._loop("chores", chores.turn, "chore", 1.0, chores.inherit),
             self._loop("janitor", janitor.turn, None, 1.0),
             self._loop("storage", bounds.turn, None, 5.0),
-            self._loop("runners", self._pool.turn, None, 0.5),
+            runners,
         ]
         if settings.BUILDER_ENABLED:
             builder = _builder(settings, store)

@@ -9,7 +9,6 @@ from sqlalchemy import text
 from backend.assets.compute_plans.states import PlanStatus
 from backend.assets.tasks.states import FINAL
 from backend.engine.bridge.consequences import names
-from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.canceling import cancel_tasks
 from backend.engine.compute.decisions import back_off_s, nobody_needs
 from backend.engine.compute.leases import heartbeat
@@ -55,13 +54,14 @@ class Chores:
         database: Database,
         me: str,
         storage: Storage,
-        cache: AssetCache,
+        drop_model: Callable[[UUID], None],
         ledger: Callable[[str], ChannelLedger],
     ) -> None:
+        """`drop_model`: a disabled model leaves what was made ready for tasks."""
         self._database = database
         self._me = me
         self._storage = storage
-        self._cache = cache
+        self._drop_model = drop_model
         self._ledger = ledger
         self._holder = uuid4()
 
@@ -122,7 +122,7 @@ class Chores:
                 log.info("output_kept", task=str(work.key), output=identifier, reason=error.details)
 
     def _delete(self, work: Claimed) -> None:
-        self._cache.drop_model(work.key)
+        self._drop_model(work.key)
         with self._database.reading() as connection:
             file = connection.execute(_MODEL_FILE, {"key": work.key}).scalar()
         if file is not None:

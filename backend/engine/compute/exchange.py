@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.engine.compute import decisions
 from backend.engine.compute.ahead import AFTER, MOST_BYTES, AheadStore
 from backend.engine.compute.claiming import Claiming
+from backend.engine.compute.cluster.claiming import PodClaiming
+from backend.engine.compute.cluster.leases import PodLeases
 from backend.engine.compute.decisions import Answer, Verdict, back_off_s, worn_out
 from backend.engine.compute.demands import Site
 from backend.engine.compute.giving_up import fail_internally
@@ -24,7 +26,7 @@ from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.queue import Beat, Claimed, WorkQueue
 from backend.engine.compute.reporting import Broken, Reporter
 from backend.engine.compute.results import STEPS, Accepted, Result, Unacceptable, accept
-from backend.engine.compute.sessions import SessionStore, digest
+from backend.engine.compute.sessions import Bound, SessionStore, digest
 from backend.kit.database import Database
 from backend.kit.errors import Unauthenticated
 from backend.monitoring.counters import Counters
@@ -52,7 +54,9 @@ class RunnerService:
         ledger: Callable[[str], ChannelLedger],
         reporter: Reporter,
         counters: Counters,
+        pods: PodLeases,
     ) -> None:
+        self._pods = pods
         self._name = settings.NAME
         self._counters = counters
         self._secret = settings.SECRET_KEY
@@ -65,13 +69,13 @@ class RunnerService:
         self._has = Site.of(settings).has
         self._retries = settings.TASK_RETRIES
         self._back_off_s = settings.TASK_RETRY_BACKOFF_MAX
-        self._known: dict[UUID, tuple[float, str]] = {}
+        self._known: dict[UUID, tuple[float, str, Bound | None]] = {}
         self.blocked = False
         """The last look found a task that does not fit beside those that run: a result may make room."""
 
     def recognized(self, session: UUID, token: str) -> bool:
         """Whether this session showed this token within the last minute."""
-        until, known = self._known.get(session, (0.0, ""))
+        until, known, _ = self._known.get(session, (0.0, "", None))
         return time.monotonic() <= until and hmac.compare_digest(known, digest(self._secret, token))
 
     def authenticate(self, session: UUID, token: str) -> None:
@@ -81,20 +85,26 @@ class RunnerService:
             Unauthenticated: unknown session or wrong token (the two look the same).
         """
         given, now = digest(self._secret, token), time.monotonic()
-        until, known = self._known.get(session, (0.0, None))
-        if known is None or now > until:
+        until, known, bound = self._known.get(session, (0.0, "", None))
+        if now > until:
             until = now + TRUSTED_S
             with self._database.transaction(durable=False) as connection:
-                known = SessionStore(connection).seen(session)
-        if known is None or not hmac.compare_digest(known, given):
+                found = SessionStore(connection).seen(session)
+            known, bound = (found.token_digest, found.bound) if found else ("", None)
+        if not hmac.compare_digest(known, given):
             self._known.pop(session, None)
             raise Unauthenticated("Invalid runner token.", challenge="Bearer")
         if len(self._known) > 1000:
             self._known.clear()
-        self._known[session] = (until, known)
+        self._known[session] = (until, known, bound)
+
+    def bound(self, session: UUID) -> Bound | None:
+        """What an authenticated session is for; None for a runner."""
+        return self._known.get(session, (0.0, "", None))[2]
 
     def give(self, session: UUID, result: Result) -> Entry | None:
         """Commit a result as the task's one result; None when it was known already, or is not wanted."""
+        arrived = self._pods.arrived(result) if self.bound(session) is not None else None
         with self._database.transaction() as database:
             store = OutboxStore(database)
             held = store.weigh(result.task, result.lock_token)
@@ -118,6 +128,7 @@ class RunnerService:
                     self._outbox,
                     most_log=self._most_log,
                     chainkeys=offer.get("chainkeys"),
+                    arrived=arrived,
                 )
             except Unacceptable as error:
                 log.warning("result_unacceptable", task=str(result.task), reason=str(error))
@@ -162,8 +173,12 @@ class RunnerService:
         """
         for _ in range(LOOKS):
             with self._database.transaction(durable=False) as database:
-                look = Claiming(database).claim(session, self._has)
-            self.blocked = look.blocked
+                bound = self.bound(session)
+                if bound is None:
+                    look = Claiming(database).claim(session, self._has)
+                    self.blocked = look.blocked
+                else:
+                    look = PodClaiming(database).claim(session, bound)
             if look.work is None or self._fit(look.work):
                 return look.work
         return None
@@ -198,6 +213,11 @@ class RunnerService:
         if hopeless:
             self._drop(work, reason)
         return hopeless
+
+    def lease(self, session: UUID, work: Claimed) -> dict[str, Any]:
+        """The lease as it goes to this session; a pod's names addresses, which are permissions."""
+        found = lease(work)
+        return found if self.bound(session) is None else self._pods.signed(found)
 
     def beat(self, session: UUID, leases: dict[UUID, str]) -> Beat:
         with self._database.transaction(durable=False) as database:
@@ -240,7 +260,7 @@ class RunnerService:
 
 
 def lease(work: Claimed) -> dict[str, Any]:
-    """The lease as it goes to the runner (the runner protocol)."""
+    """The lease as it goes to a runner (the runner protocol)."""
     offer = {name: value for name, value in (work.offer or {}).items() if name != AFTER}
     return {"task": str(work.key), "lock_token": work.lock_token, **offer}
 

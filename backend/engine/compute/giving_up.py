@@ -10,6 +10,7 @@ from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.queue import Claimed
 from backend.engine.compute.results import Accepted, AcceptedLog, log_file
 from backend.kit.database import Database
+from backend.ports.storage import Storage
 
 
 def fail_internally(session: Session, work: Claimed, reason: str) -> Entry | None:
@@ -39,6 +40,24 @@ def fail_with_a_log(database: Database, outbox: Path, work: Claimed, reason: str
         size=len(content),
     )
     accepted = Accepted(failure="EXECUTION", reason=reason, executing=False, log=log)
+    with database.transaction() as session:
+        store = OutboxStore(session)
+        if store.weigh(work.key, work.lock_token).verdict is not Verdict.ACCEPT:
+            return None
+        return store.put(work.key, work.channel, work.lock_token, accepted)
+
+
+def fail_while_running(
+    database: Database, storage: Storage, work: Claimed, reason: str
+) -> Entry | None:
+    """A running function that is to blame for the end of its container: EXECUTION, with a line as its log.
+
+    The log is in the storage before the row that names it (rule 1). None when the lease is lost.
+    """
+    content = f"The function was ended: {reason}.\n".encode()
+    stored = storage.put(log_file(work.key), [content])
+    log = AcceptedLog(source=None, file=stored.key, checksum=stored.checksum, size=stored.size)
+    accepted = Accepted(failure="EXECUTION", reason=reason, log=log)
     with database.transaction() as session:
         store = OutboxStore(session)
         if store.weigh(work.key, work.lock_token).verdict is not Verdict.ACCEPT:

@@ -44,6 +44,11 @@ class Line:
         finally:
             self._first.release()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody stands in it."""
+        return self._first.locked()
+
     def close(self) -> None:
         self._closed = True
         self._ready.fire()

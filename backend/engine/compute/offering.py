@@ -1,22 +1,20 @@
 """The lease of a task that has everything here, for its turn now or for later."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlmodel import Session
 
 from backend.engine.compute import decisions
 from backend.engine.compute.ahead import AFTER, AheadStore, Kept
-from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.decisions import Prepare
 from backend.engine.compute.demands import Impossible, Needs, Site, needs
 from backend.engine.compute.outbox import OutboxStore
 from backend.engine.compute.store import InputAsset, TaskContext, task_contexts
-from backend.engine.images.transfer import ImageTransfer
 from backend.settings import Settings
 
 AHEAD = 64
@@ -36,11 +34,44 @@ class Local:
     chainkeys: Path | None = None
 
 
+class Inputs(Protocol):
+    """Where inputs are: paths of this machine (`AssetCache`), names of the storage (`PodInputs`)."""
+
+    def present(self, asset: InputAsset) -> Path | str | None:
+        """The asset's place; None when it has to be brought first. Costs next to nothing."""
+        ...
+
+    def bring(
+        self, asset: InputAsset, channel: str, stopped: Callable[[], bool] = lambda: False
+    ) -> Path | str:
+        """Raises as `AssetCache.bring`."""
+        ...
+
+
+class Images(Protocol):
+    """What function images become for a lease: unpacked here (`ImageTransfer`), or named (`PodImages`)."""
+
+    def present(self, digest: str) -> dict[str, Any] | None:
+        """The environment of an image that is ready. Costs next to nothing."""
+        ...
+
+    def bring(
+        self,
+        function: UUID,
+        owner: str,
+        channel: str,
+        digest: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Raises as `ImageTransfer.bring`."""
+        ...
+
+
 class Offering:
     """Makes the leases of one organization. Fetches nothing."""
 
     def __init__(
-        self, settings: Settings, cache: AssetCache, images: ImageTransfer, chainkeys: Chainkeys
+        self, settings: Settings, cache: Inputs, images: Images, chainkeys: Chainkeys
     ) -> None:
         self._me = settings.MSP_ID
         self._name = settings.NAME
@@ -68,7 +99,7 @@ class Offering:
             self._kept.pop(str(task.key), None)
             if task.queued:
                 offers[task.key] = None
-            elif task.offer is not None and _is_here(task.offer):
+            elif task.offer is not None and self.is_here(task.offer):
                 offers[task.key] = task.offer
             else:
                 wanted.append(task.key)
@@ -132,7 +163,7 @@ class Offering:
             "timeout_s": self._run_s,
             "resources": asdict(local.needs),
             "environment": local.environment,
-            "inputs": [_input(asset, local.paths[asset.key]) for asset in context.inputs],
+            "inputs": [self.input(asset, local.paths[asset.key]) for asset in context.inputs],
             "outputs": [
                 {"identifier": slot.identifier, "kind": slot.kind, "multiple": slot.multiple}
                 for slot in context.outputs
@@ -145,19 +176,18 @@ class Offering:
             steps = {"download_function": local.transferred_us or 0}
             OutboxStore(session).steps(context.key, steps)
 
+    def is_here(self, offer: dict[str, Any]) -> bool:
+        """Whether what a kept lease names was not cleared away meanwhile."""
+        environment = offer["environment"]
+        paths = [environment["root"], *environment["layers"], *(i["path"] for i in offer["inputs"])]
+        return all(Path(path).exists() for path in paths)
 
-def _is_here(offer: dict[str, Any]) -> bool:
-    """Whether what a kept lease names was not cleared away meanwhile."""
-    environment = offer["environment"]
-    paths = [environment["root"], *environment["layers"], *(i["path"] for i in offer["inputs"])]
-    return all(Path(path).exists() for path in paths)
-
-
-def _input(asset: InputAsset, path: str) -> dict[str, Any]:
-    return {
-        "identifier": asset.identifier,
-        "kind": asset.kind,
-        "key": str(asset.key),
-        "path": path,
-        "multiple": asset.multiple,
-    }
+    def input(self, asset: InputAsset, place: str) -> dict[str, Any]:
+        """One input of a lease."""
+        return {
+            "identifier": asset.identifier,
+            "kind": asset.kind,
+            "key": str(asset.key),
+            "path": place,
+            "multiple": asset.multiple,
+        }

@@ -17,20 +17,20 @@ import structlog
 from sqlmodel import Session
 
 from backend.engine.compute import decisions
-from backend.engine.compute.cache import AssetCache, ForGood
+from backend.engine.compute.cache import ForGood
 from backend.engine.compute.canceling import cancel_tasks
 from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.decisions import Prepare, back_off_s
 from backend.engine.compute.demands import Impossible, Site, needs
 from backend.engine.compute.giving_up import fail_internally, fail_with_a_log
 from backend.engine.compute.leases import heartbeat
-from backend.engine.compute.offering import Local, Offering
+from backend.engine.compute.offering import Images, Inputs, Local, Offering
 from backend.engine.compute.preparing import PreparingStore
 from backend.engine.compute.queue import Claimed, WorkQueue
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.store import InputAsset, TaskContext, task_contexts
 from backend.engine.compute.wakeups import Signal
-from backend.engine.images.transfer import ImageForGood, ImageTransfer
+from backend.engine.images.transfer import ImageForGood
 from backend.kit.database import Database
 from backend.kit.errors import ApiError
 from backend.ports.exchange import TransferStopped
@@ -61,8 +61,9 @@ class Preparation:
         self,
         settings: Settings,
         database: Database,
-        cache: AssetCache,
-        images: ImageTransfer,
+        cache: Inputs,
+        images: Images,
+        offering: Offering,
         chainkeys: Chainkeys,
         ledger: Callable[[str], ChannelLedger],
         reporter: Reporter,
@@ -71,7 +72,7 @@ class Preparation:
     ) -> None:
         """`canceled` is fired when plans are canceled: transfers look whether they are still wanted."""
         self._database = database
-        self.offering = Offering(settings, cache, images, chainkeys)
+        self.offering = offering
         # from when inputs and image were first asked for, over all attempts; transfers under way end too
         self.stage_s = settings.TASK_STAGING_TIMEOUT
         self._site = Site.of(settings)

@@ -150,7 +150,7 @@ _SWEEP = text("""
 """)
 _DEAD = text("""
     UPDATE work SET state = CASE WHEN kind = 'task' AND state = 'leased' THEN 'ready' ELSE 'new' END,
-                    leased_until = NULL, last_error = 'the worker died', changed = now()
+                    leased_until = NULL, last_error = :reason, changed = now()
     WHERE state IN ('leased', 'preparing') AND session = :session
     RETURNING kind, key
 """)
@@ -252,9 +252,11 @@ class WorkQueue:
         """Open again what nobody keeps alive. The token stays: a late result is still welcome."""
         return [(Kind(row.kind), row.key) for row in self._execute(_SWEEP)]
 
-    def report_dead(self, session: UUID) -> list[tuple[Kind, UUID]]:
+    def report_dead(
+        self, session: UUID, reason: str = "the worker died"
+    ) -> list[tuple[Kind, UUID]]:
         """A pool saw this session die: open its leases at once, without waiting for their expiry."""
-        rows = self._execute(_DEAD, session=session)
+        rows = self._execute(_DEAD, session=session, reason=reason[:2000])
         return [(Kind(row.kind), row.key) for row in rows]
 
     def inherit(self, kinds: Iterable[Kind], holder: UUID) -> list[tuple[Kind, UUID]]:

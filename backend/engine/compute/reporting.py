@@ -24,7 +24,7 @@ from backend.kit.database import Database
 from backend.kit.wire import name_of
 from backend.ports.ledger.client import ChannelLedger
 from backend.ports.ledger.errors import LedgerError
-from backend.ports.storage import Storage
+from backend.ports.storage import Storage, StoredFileMissing
 from backend.settings import Settings
 from protos.orchestrator import (
     common_pb2,
@@ -229,12 +229,24 @@ class Reporter:
                 writer.commit(stored.file)
 
     def _adopt(self, source: str, key: str) -> None:
-        """Take a file over from the runner's outbox; done before is as good."""
+        """Take a file over from the runner's outbox, or from where a pod put it; done before is as good."""
+        if not source.startswith("/"):
+            self._take_over(source, key)
+            return
         path = Path(source)
         if path.exists():
             self._storage.adopt(path, key)
         elif not self._storage.exists(key):
             raise Broken("an output file vanished before it was stored")
+
+    def _take_over(self, source: str, key: str) -> None:
+        """By a copy, since the pod could write to its own address later too."""
+        if self._storage.exists(key):
+            return
+        try:
+            self._storage.copy(source, key)
+        except StoredFileMissing:
+            raise Broken("an output file vanished before it was stored") from None
 
     def _fail(self, entry: Entry, reason: str) -> None:
         log.error("result_broken", task=str(entry.task), reason=reason)
@@ -275,3 +287,7 @@ class Reporter:
         if entry.accepted.kept is not None:
             self._kept.keep(entry.task, Path(entry.accepted.kept))
         shutil.rmtree(self._outbox / str(entry.task), ignore_errors=True)
+        if entry.accepted.arrived is not None:
+            with contextlib.suppress(OSError):  # the janitor removes it
+                for key in list(self._storage.keys(entry.accepted.arrived)):
+                    self._storage.delete(key)

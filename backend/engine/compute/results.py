@@ -5,6 +5,7 @@ The runner judges from files, we judge from the runner's words and the files bel
 
 import hashlib
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid5
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.engine.compute.decisions import is_performance
 
 MOST_LOG = 3 * 1024 * 1024
+LOG = "log"
+"""The log's name among what a pod sends: no output's is so short."""
 STEPS = ("prepare_inputs", "task_execution", "save_outputs")
 Category = Literal["EXECUTION", "INTERNAL"]
 
@@ -50,15 +53,15 @@ class Result(_Wire):
 
     @property
     def start(self) -> str:
-        """How the function was started, by one of three words whatever the runner says."""
+        """How the function was started, by one of four words whatever the runner says."""
         start = self.profile.get("start")
-        return start if start in ("zygote", "cold") else "unknown"
+        return start if start in ("zygote", "cold", "pod") else "unknown"
 
 
 class AcceptedModel(BaseModel):
     identifier: str
     key: UUID
-    source: str  # absolute path below the outbox
+    source: str  # absolute path below the outbox, or a storage key where a pod put it
     file: str  # storage key
     checksum: str
     size: int
@@ -72,7 +75,7 @@ class AcceptedPerformance(BaseModel):
 
 
 class AcceptedLog(BaseModel):
-    source: str | None  # None: the log is empty
+    source: str | None  # as a model's; None: the log is empty, or is there
     file: str
     checksum: str
     size: int
@@ -97,6 +100,24 @@ class Accepted(BaseModel):
     kept: str | None = None  # the log of a success, below the outbox
     chainkeys: AcceptedChainkeys | None = None
     executing: bool = True
+    arrived: str | None = None  # the storage's folder with what a pod sent, gone once all is told
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What a pod has put into the storage for its lease: sizes by name, the log's text if it is wanted."""
+
+    folder: str
+    sizes: dict[str, int]
+    log: bytes | None = None
+
+    def file(self, name: str) -> str:
+        return f"{self.folder}/{name}"
+
+
+def arrival_name(identifier: str) -> str:
+    """The name under which a pod sends an output, whose identifier may be any text."""
+    return hashlib.sha256(identifier.encode()).hexdigest()[:32]
 
 
 class Unacceptable(Exception):
@@ -125,11 +146,12 @@ def accept(
     *,
     most_log: int = MOST_LOG,
     chainkeys: str | None = None,
+    arrived: Arrived | None = None,
 ) -> Accepted:
     """The result as it is committed.
 
     `slots` are the `outputs` of the lease: identifier, kind, multiple; `chainkeys` are the plan's, if the
-    lease had them. `most_log`: bytes of a log.
+    lease had them. `most_log`: bytes of a log. `arrived` is what a pod has sent, which has no outbox.
 
     Raises:
         Unacceptable: something is missing, too much, or not where it has to be.
@@ -138,10 +160,18 @@ def accept(
     if result.failure is not None:
         log = None
         if result.failure.category == "EXECUTION":
-            log = _log(result, folder, most_log)
-        return Accepted(failure=result.failure.category, reason=result.failure.reason, log=log)
+            log = _log(result, folder, most_log) if arrived is None else _sent_log(result, arrived)
+        return Accepted(
+            failure=result.failure.category,
+            reason=result.failure.reason,
+            log=log,
+            arrived=arrived.folder if arrived else None,
+        )
     declared = {slot["identifier"]: slot for slot in slots}
-    accepted = Accepted(kept=_kept(result, folder, most_log))
+    accepted = Accepted(
+        kept=_kept(result, folder, most_log) if arrived is None else None,
+        arrived=arrived.folder if arrived else None,
+    )
     counts = dict.fromkeys(declared, 0)
     for output in result.outputs:
         slot = declared.get(output.identifier)
@@ -154,7 +184,8 @@ def accept(
         if index and not slot["multiple"]:
             raise Unacceptable(f"more than one asset for output {output.identifier!r}")
         if output.kind == "ASSET_MODEL":
-            accepted.models.append(_model(result.task, index, output, folder))
+            place = folder if arrived is None else arrived
+            accepted.models.append(_model(result.task, index, output, place))
         elif is_performance(output.value):
             value = repr(output.value)
             accepted.performances.append(
@@ -183,17 +214,26 @@ def _chainkeys(folder: Path, target: str) -> AcceptedChainkeys:
     return AcceptedChainkeys(source=str(source), target=target)
 
 
-def _model(task: UUID, index: int, output: Output, folder: Path) -> AcceptedModel:
-    if output.path is None or output.checksum is None:
-        raise Unacceptable(f"the model {output.identifier!r} has no path or checksum")
-    path, size = _file(output.path, folder)
+def _model(task: UUID, index: int, output: Output, place: Path | Arrived) -> AcceptedModel:
+    if output.checksum is None:
+        raise Unacceptable(f"the model {output.identifier!r} has no checksum")
+    if isinstance(place, Arrived):
+        name = arrival_name(output.identifier)
+        source, size = place.file(name), place.sizes.get(name, -1)
+        if size < 0:
+            raise Unacceptable(f"the model {output.identifier!r} did not arrive")
+    elif output.path is None:
+        raise Unacceptable(f"the model {output.identifier!r} has no path")
+    else:
+        path, size = _file(output.path, place)
+        source = str(path)
     if output.size is not None and output.size != size:
         raise Unacceptable(f"the model {output.identifier!r} has another size than said")
     key = model_key(task, output.identifier, index)
     return AcceptedModel(
         identifier=output.identifier,
         key=key,
-        source=str(path),
+        source=source,
         file=model_file(key),
         checksum=output.checksum,
         size=size,
@@ -221,6 +261,17 @@ def _log(result: Result, folder: Path, most: int) -> AcceptedLog:
         raise Unacceptable("the log is larger than allowed")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return AcceptedLog(source=str(path), file=target, checksum=digest, size=size)
+
+
+def _sent_log(result: Result, arrived: Arrived) -> AcceptedLog:
+    """The log that a pod sent; one that did not arrive is an empty one."""
+    content = arrived.log or b""
+    return AcceptedLog(
+        source=arrived.file(LOG) if arrived.log else None,
+        file=log_file(result.task),
+        checksum=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+    )
 
 
 def _file(name: str, folder: Path) -> tuple[Path, int]:

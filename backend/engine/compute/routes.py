@@ -15,12 +15,14 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.engine.compute.cluster.leases import PodLeases
 from backend.engine.compute.exchange import RunnerService, lease, parents
 from backend.engine.compute.line import Line
 from backend.engine.compute.metrics import router as metrics
 from backend.engine.compute.queue import Claimed
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
+from backend.engine.compute.sessions import Bound
 from backend.engine.compute.wakeups import Wakeups
 from backend.engine.task_logs.routes import router as task_logs
 from backend.engine.waiting.routes import router as waiting
@@ -38,6 +40,8 @@ HOLD_S = 1.5
 """How long a heartbeat's answer waits for a cancel; with the pause between two, a beat every `HEARTBEAT_S`."""
 EARLY_PAUSES_S = (0.05, 0.1, 0.2, 0.4, *(1.0,) * 20)
 """Between asks whether the ledger knows by now that a task's parents are done."""
+MOST_LINES = 200
+"""Lines of pods that are remembered while nobody stands in them."""
 THREADS = 4
 """Threads of this process that serve runners; the database pool is shared with all other routes."""
 
@@ -69,10 +73,16 @@ class RunnerGate:
         reporter = Reporter(node.settings, node.database, node.storage, node.ledger.on)
         self.counters = counters
         self.service = RunnerService(
-            node.settings, node.database, node.ledger.on, reporter, self.counters
+            node.settings,
+            node.database,
+            node.ledger.on,
+            reporter,
+            self.counters,
+            PodLeases(node.storage),
         )
         self.wakeups = Wakeups(node.database)
         self.line = Line(self.wakeups.signal("ready"))
+        self._pod_lines: dict[Bound, Line] = {}
         self.draining = False
         self._begun: dict[UUID, asyncio.Task[None]] = {}
         self._limiter = CapacityLimiter(THREADS)
@@ -94,6 +104,21 @@ class RunnerGate:
         """Raises `Unauthenticated`; a session seen lately costs no thread."""
         if not self.service.recognized(session, token):
             await self.run(self.service.authenticate, session, token)
+
+    def line_of(self, session: UUID) -> Line:
+        """Where a session waits: pods of one plan and image stand in a line of their own."""
+        bound = self.service.bound(session)
+        if bound is None:
+            return self.line
+        if bound not in self._pod_lines and len(self._pod_lines) > MOST_LINES:
+            self._pod_lines = {b: line for b, line in self._pod_lines.items() if line.busy}
+        return self._pod_lines.setdefault(bound, Line(self.wakeups.signal("ready")))
+
+    async def lease(self, session: UUID, work: Claimed) -> dict[str, Any]:
+        """A pod's lease is signed in a thread; a runner's is there already."""
+        if self.service.bound(session) is None:
+            return lease(work)
+        return await self.run(self.service.lease, session, work)
 
     def begin(self, task: UUID, work: Callable[..., object], *arguments: Any) -> None:
         """Do what concerns a task beside its runner's request; one thing a task at a time."""
@@ -141,7 +166,8 @@ class RunnerGate:
     def drain(self) -> None:
         """End the long polls: their runners ask the next process."""
         self.draining = True
-        self.line.close()
+        for line in (self.line, *self._pod_lines.values()):
+            line.close()
         self.wakeups.signal("cancel").fire()
 
     async def close(self) -> None:
@@ -182,12 +208,12 @@ async def exchange(request: Request) -> Response:
         work = await here.run(here.service.held, asked.session)
     if work is None:
         look = partial(here.run, here.service.take, asked.session)
-        work = await here.line.next(look, until, request.is_disconnected)
+        work = await here.line_of(asked.session).next(look, until, request.is_disconnected)
     if work is None:
         answer = {"cancel": await here.run(here.service.canceled, asked.session)}
         return Response(orjson.dumps(answer), media_type="application/json")
     here.start(work)
-    body = orjson.dumps({"cancel": [], "lease": lease(work)})
+    body = orjson.dumps({"cancel": [], "lease": await here.lease(asked.session, work)})
     return Response(body, media_type="application/json")
 
 

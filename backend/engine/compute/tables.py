@@ -167,7 +167,11 @@ class Outbox(SQLModel, table=True):
 
 
 class RunnerSession(SQLModel, table=True):
-    """A runner that may ask for leases; of its token only a keyed digest is kept."""
+    """A runner that may ask for leases; of its token only a keyed digest is kept.
+
+    A pod's session gets tasks of one plan and one function image only (rule 34): `image_group` names the image
+    as the pool does. A runner's has neither.
+    """
 
     __tablename__: ClassVar[str] = "runner_session"
 
@@ -176,6 +180,8 @@ class RunnerSession(SQLModel, table=True):
     name: str = Field(max_length=100)
     created: datetime = moment()
     last_seen: datetime | None = optional_moment()
+    compute_plan_key: UUID | None = None
+    image_group: str | None = Field(default=None, max_length=40)
 
 
 class LoopLease(SQLModel, table=True):

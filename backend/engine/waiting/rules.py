@@ -97,6 +97,8 @@ def reason(row: Row, place: int | None) -> str:
             "it will be tried again" if row.attempts else "it waits to be prepared"
         )
     if row.state is State.READY:
+        if row.cause:  # of pods that do not come
+            return row.cause
         if not row.fits:
             return "it does not fit beside the tasks that run now"
         return "it is next" if place == 1 else f"tasks before it: {(place or 1) - 1}"

@@ -19,10 +19,12 @@ from backend.engine.bridge.loop import ChannelBridge
 from backend.engine.compute.cache import AssetCache
 from backend.engine.compute.chainkeys import Chainkeys
 from backend.engine.compute.chores import Chores
+from backend.engine.compute.cluster.leases import PodLeases
 from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.loops import Keeper, Loop
+from backend.engine.compute.offering import Offering
 from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
@@ -162,14 +164,16 @@ class World(Registering):
         self.cache = AssetCache(settings.MEDIA_ROOT / "cache", ME, self.storage, Exchange(settings))
         self.reporter = Reporter(settings, database, self.storage, ledger)
         self.counters = Counters(database)
-        self.service = RunnerService(settings, database, ledger, self.reporter, self.counters)
+        pods = PodLeases(self.storage)
+        self.service = RunnerService(settings, database, ledger, self.reporter, self.counters, pods)
         self.secrets = FolderSecrets(self.folder / "secrets")
         self.chainkeys = Chainkeys(settings.MEDIA_ROOT, self.secrets)
         self.preparation = Preparation(
             settings,
             database,
             self.cache,
-            self.images,  # type: ignore[arg-type]
+            self.images,
+            Offering(settings, self.cache, self.images, self.chainkeys),
             self.chainkeys,
             self.connection.on,
             self.reporter,
@@ -179,7 +183,7 @@ class World(Registering):
         self.scheduler = Scheduler(
             settings, database, self.preparation, self.wakeups.wake, self.counters
         )
-        self.chores = Chores(database, ME, self.storage, self.cache, self.connection.on)
+        self.chores = Chores(database, ME, self.storage, self.cache.drop_model, self.connection.on)
         self.janitor = Janitor(
             settings,
             database,
