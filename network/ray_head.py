@@ -12,6 +12,7 @@ from network.state import INGRESS_PORTS, WORKER_PORTS, State
 NAMESPACE = "substra-ray"
 OBJECT_STORE_BYTES = 100_000_000  # files travel by path and HTTP, never through Ray's object store
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: usage reports go nowhere (ray.md 1.6)
+TEN_YEARS_MS = 315_360_000_000
 
 
 def environment(layout: Layout, state: State) -> dict[str, str]:
@@ -29,6 +30,8 @@ def environment(layout: Layout, state: State) -> dict[str, str]:
         "RAY_event_stats": "0",
         "RAY_task_events_max_num_task_in_gcs": "5000",  # 3.5 MB for each thousand
         "RAY_maximum_gcs_destroyed_actor_cached_count": "200",  # restarted runners; 100,000 by default
+        # What the driver's actors do goes on when the driver has ended; a dead actor's calls still fail.
+        "RAY_gcs_mark_task_failed_on_job_done_delay_ms": str(TEN_YEARS_MS),
         "RAY_enable_autoscaler_v2": "0",
         "RAY_ADDRESS": f"127.0.0.1:{ports['ray-gcs']}",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

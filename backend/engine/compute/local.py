@@ -313,7 +313,8 @@ class RayRunner:
     def __init__(self, ray: Any, handle: Any) -> None:
         self._ray = ray
         self._handle = handle
-        self._watch = handle.watch.remote()
+        # It says nothing to who looks at the dashboard, and is pending for ever.
+        self._watch = handle.watch.options(enable_task_events=False).remote()
 
     def alive(self) -> bool:
         done, _ = self._ray.wait([self._watch], timeout=0)

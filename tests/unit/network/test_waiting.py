@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from network import control
+from network.last_words import last_lines, reason_of
 from network.layout import Layout
 from network.processes import ProcessId
 from network.state import State
@@ -92,6 +93,6 @@ def test_deaths_before_this_up_do_not_count(layout: Layout) -> None:
 def test_logs_are_shown_in_words(layout: Layout) -> None:
     told = {"event": "start_failed", "part": "x", "error": "no room", "level": "warning"}
     (layout.logs / "x.log").write_text("plain\n" + json.dumps(told) + "\n{]\n")
-    shown = control.last_lines(layout.logs, ["x", "nobody"])
+    shown = last_lines(layout.logs, ["x", "nobody"])
     assert shown.splitlines()[1:] == ["plain", "start_failed: no room", "{]"]
-    assert control.reason_of(layout.logs, "nobody") == "it says nothing"
+    assert reason_of(layout.logs, "nobody") == "it says nothing"
