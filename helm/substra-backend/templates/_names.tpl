@@ -101,12 +101,31 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* Where pods run: a component's own values, else those for all. Takes root, and own (a component's values, or an empty dict). */}}
+{{- define "backend.placement" -}}
+{{- with .own.nodeSelector | default .root.Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .own.tolerations | default .root.Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .own.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "backend.volumes" -}}
 volumes:
   - name: settings
     configMap: {name: {{ include "backend.name" . }}-settings}
   - name: medias
     emptyDir: {sizeLimit: {{ .Values.server.scratchSize }}}
+  {{- with .Values.server.persistence.servermedias }}
+  {{- if .enabled }}
+  - name: servermedias
+    persistentVolumeClaim: {claimName: {{ .existingClaim | default (printf "%s-servermedias" (include "backend.name" $)) }}, readOnly: true}
+  {{- end }}
+  {{- end }}
   - name: scratch
     emptyDir: {sizeLimit: 1Gi}
   {{- with include "backend.storeSecret" . }}
@@ -155,6 +174,9 @@ env:
 volumeMounts:
   - {name: settings, mountPath: /etc/substra/settings, readOnly: true}
   - {name: medias, mountPath: /var/substra/medias}
+  {{- if .Values.server.persistence.servermedias.enabled }}
+  - {name: servermedias, mountPath: /var/substra/servermedias, readOnly: true}
+  {{- end }}
   - {name: scratch, mountPath: /tmp}
   {{- if include "backend.storeSecret" . }}
   - {name: object-store, mountPath: /etc/substra/object-store, readOnly: true}
@@ -198,6 +220,7 @@ volumeMounts:
   "OBJECTSTORE_REGION" $v.objectStore.region
   "OBJECTSTORE_PATH_STYLE" $v.objectStore.pathStyle
   "MEDIA_ROOT" "/var/substra/medias"
+  "SERVERMEDIAS_ROOT" "/var/substra/servermedias"
   "RUN_FOLDER" "/tmp/substra-ray"
   "BUILDER_ENABLED" $v.builder.enabled
   "WORKERS" 0

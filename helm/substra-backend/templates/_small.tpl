@@ -35,6 +35,7 @@ spec:
         {{- include "backend.labels" .root | nindent 8 }}
         app.kubernetes.io/component: {{ .component }}
     spec:
+      {{- include "backend.placement" (dict "root" .root "own" dict) | nindent 6 }}
       automountServiceAccountToken: false
       enableServiceLinks: false
       securityContext:

@@ -28,8 +28,10 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None, fails: bool =
     return done.stderr if fails else done.stdout
 
 
-def rendered(chart: str, values: Mapping[str, Any], namespace: str = "default") -> list[Any]:
+def rendered(
+    chart: str, values: Mapping[str, Any], namespace: str = "default", release: str = "it"
+) -> list[Any]:
     """The objects of a chart."""
     place = ("--namespace", namespace, "--kube-version", KUBERNETES)
-    text = helm("template", "it", str(CHARTS / chart), *place, values=values)
+    text = helm("template", release, str(CHARTS / chart), *place, values=values)
     return [document for document in yaml.safe_load_all(text) if document]
