@@ -124,15 +124,19 @@ def close_files(modules: list[types.ModuleType]) -> None:
             continue
 
 
-def gained(before: frozenset[str], packages: str) -> tuple[list[str], list[types.ModuleType]]:
+def gained(
+    before: frozenset[str], left: int, packages: str
+) -> tuple[list[str], list[types.ModuleType]]:
     """Names to learn among the modules loaded since `before`, and the modules that are the user's own.
 
     Only what lies below the folder `packages` may be learned, and the standard library (rule 13): whole
     packages first, then their public parts in the order of their import, which brings most of what lies deeper.
+    `left` is how many of `before` there were when the script began.
     """
     learned, standard, own = [], [], [sys.modules["__main__"]]
-    for name, module in list(sys.modules.items()):
-        if name in before or module is None:
+    for name in _newest(before, left):
+        module = sys.modules.get(name)
+        if module is None:
             continue
         file = getattr(module, "__file__", None)
         if is_standard(name):
@@ -145,6 +149,21 @@ def gained(before: frozenset[str], packages: str) -> tuple[list[str], list[types
     learned.sort(key=lambda name: name.count("."))
     learned += [name for name in standard if _is_public(name)]
     return learned[:MOST_NAMES], own
+
+
+def _newest(before: frozenset[str], left: int) -> list[str]:
+    """Names of modules that came after `before`, which are at the end unless a script removed some of those.
+
+    Each name looked at costs a forked process a page of its own, so that a large library would cost thousands.
+    """
+    found: list[str] = []
+    for name in reversed(sys.modules):
+        if name in before:
+            break
+        found.append(name)
+    if left + len(found) == len(sys.modules):
+        return found[::-1]
+    return [name for name in list(sys.modules) if name not in before]
 
 
 def is_standard(name: str) -> bool:

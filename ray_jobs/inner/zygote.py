@@ -35,9 +35,10 @@ assert _spec is not None  # by path: the folder around the package cannot be lis
 sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
-from ray_jobs.inner import kernel, processes, script, supervision, threads, users, wire
+from ray_jobs.inner import kernel, pages, processes, script, supervision, threads, users, wire
 from ray_jobs.inner.confine import enter_nested_mounts, shut_in
 
+_OURS = [name for name in sys.modules if name.partition(".")[0] == "ray_jobs"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
 _TICK_MS = 1000
 _GRACE_S = 10.0  # without any attached runner
@@ -80,8 +81,10 @@ class Zygote:
                         importlib.import_module(name)
                 except BaseException as error:
                     sys.stderr.write(f"zygote: {name} not imported: {error}\n")
+        sys.path_importer_cache.clear()
         gc.collect()
         gc.freeze()  # children leave these pages alone
+        pages.collapse()
         self.known = frozenset(sys.modules)
         self.thread_setters = threads.setters()
         self._flaw = _flaw(self._parents | self._standing)
@@ -329,14 +332,15 @@ def _run(job: supervision.Job, zygote: Zygote) -> int:
     shut_in(job.policy, job.mounts)
     os.chdir(job.directory)  # after the mounts: entered before, it would be another mount's folder
     name, *arguments = job.argv
-    for module in [m for m in sys.modules if m.partition(".")[0] == "ray_jobs"]:
+    for module in _OURS:
         del sys.modules[module]
     script.prepare(job.environment, name, arguments, zygote.path)
     if job.policy.cpus:
         threads.limit(len(job.policy.cpus), zygote.thread_setters)
+    left = len(sys.modules)
     code = script.run(name)
     script.finish()
-    learned, own = script.gained(zygote.known, zygote.packages)
+    learned, own = script.gained(zygote.known, left, zygote.packages)
     job.tell(modules=learned)
     script.close_files(own)
     return code
