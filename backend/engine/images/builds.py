@@ -118,7 +118,7 @@ class Builds:
             except BuildFailed as failure:
                 self._failed(work, ledger, failure)
                 return
-        self._save(work, ledger, source, digest, seconds)
+        self._save(work, ledger, digest, seconds)
 
     def _image(
         self, work: Claimed, source: Source, log_path: Path, stopped: Callable[[], bool]
@@ -134,9 +134,7 @@ class Builds:
         log.info("function_built", function=str(work.key), image=digest)
         return digest, time.monotonic() - started
 
-    def _save(
-        self, work: Claimed, ledger: ChannelLedger, source: Source, digest: str, seconds: float
-    ) -> None:
+    def _save(self, work: Claimed, ledger: ChannelLedger, digest: str, seconds: float) -> None:
         started, key = time.monotonic(), str(work.key)
         with self._database.transaction() as session:
             store = BuildsStore(session)
@@ -146,10 +144,11 @@ class Builds:
             raise NotSaved(f"the image could not be saved for {saving_s:.0f} s")
         _profile(ledger, key, "build_image", seconds)
         address = self._settings.address(f"function/{key}/image/")
+        name = ledger.function(key).name  # the wire wants it again; it may have changed meanwhile
         ledger.update_function(
             function_pb2.UpdateFunctionParam(
                 key=key,
-                name=source.name,
+                name=name,
                 image=common_pb2.Addressable(checksum=digest, storage_address=address),
             )
         )

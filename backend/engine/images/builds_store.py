@@ -10,7 +10,7 @@ from backend.engine.compute.outbox import OutboxStore
 from backend.engine.compute.results import AcceptedLog
 
 _SOURCE = text("""
-    SELECT f.name, ff.archive_file, ff.archive_checksum
+    SELECT ff.archive_file, ff.archive_checksum
     FROM function f JOIN function_file ff ON ff.key = f.key WHERE f.key = :key
 """)
 _BUILT = text("""
@@ -33,7 +33,6 @@ _SAVING = text("""
 class Source:
     """What a build starts from. `built` are manifests that were built from the same archive before."""
 
-    name: str
     archive_file: str
     archive_checksum: str
     built: tuple[str, ...]
@@ -49,7 +48,7 @@ class BuildsStore:
         if row is None:
             return None
         built = self._connection.execute(_BUILT, {"checksum": row.archive_checksum}).scalars()
-        return Source(row.name, row.archive_file, row.archive_checksum, tuple(built))
+        return Source(row.archive_file, row.archive_checksum, tuple(built))
 
     def image(self, function: UUID, channel: str, digest: str) -> None:
         """The image's row, committed before the ledger hears of it (rule 3)."""

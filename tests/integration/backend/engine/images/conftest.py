@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from backend.engine.images.embedded import BuildFailed, BuiltImage, EmbeddedBuilder
 from backend.engine.images.store import ImageStore
+from tests.integration.backend.engine.world import World
 
 PASSED = ("PIP_", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_FIND_LINKS", "SSL_CERT", "HTTP", "NO_PROXY")
 RUN_ENVIRONMENT = {
@@ -78,3 +80,18 @@ def make_workshop(media: Path, tmp_path: Path) -> Callable[..., Workshop]:
 @pytest.fixture
 def workshop(make_workshop: Callable[..., Workshop]) -> Workshop:
     return make_workshop()
+
+
+def store_archive(world: World, function: str) -> None:
+    """The stored archive that a build starts from."""
+    with world.storage.writer() as writer:
+        writer.write(b"archive")
+        writer.commit(f"functions/{function}/archive")
+    world.execute(
+        "INSERT INTO function_file (key, channel, archive_file, archive_name, archive_checksum, "
+        "description_file, description_name, description_checksum, creation_date) "
+        "VALUES (:key, 'mychannel', :file, 'a', :checksum, '', '', '', now())",
+        key=function,
+        file=f"functions/{function}/archive",
+        checksum=uuid4().hex,
+    )

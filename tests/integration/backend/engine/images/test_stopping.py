@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import psutil
 import pytest
@@ -14,7 +13,7 @@ from backend.engine.images.builds import Builds
 from backend.engine.images.embedded import BuiltImage
 from backend.engine.images.processes import BuildStopped
 from protos.orchestrator import function_pb2
-from tests.integration.backend.engine.images.conftest import Workshop, archive_of
+from tests.integration.backend.engine.images.conftest import Workshop, archive_of, store_archive
 from tests.integration.backend.engine.world import World, eventually
 
 SLEEPS = 'FROM python:3.11-slim\nRUN sleep 271 & sleep 272\nENTRYPOINT ["python3", "function.py"]\n'
@@ -77,21 +76,6 @@ def endless() -> Endless:
     return Endless()
 
 
-def _archive(world: World, function: str) -> None:
-    """The stored archive that a build starts from."""
-    with world.storage.writer() as writer:
-        writer.write(b"archive")
-        writer.commit(f"functions/{function}/archive")
-    world.execute(
-        "INSERT INTO function_file (key, channel, archive_file, archive_name, archive_checksum, "
-        "description_file, description_name, description_checksum, creation_date) "
-        "VALUES (:key, 'mychannel', :file, 'a', :checksum, '', '', '', now())",
-        key=function,
-        file=f"functions/{function}/archive",
-        checksum=uuid4().hex,
-    )
-
-
 def _builds(world: World, endless: Endless) -> Builds:
     return Builds(
         world.settings,
@@ -109,7 +93,7 @@ def test_the_build_of_a_canceled_plan_stops_within_two_seconds(
 ) -> None:
     function, plan = world.function(ready=False), world.plan()
     world.task(plan, function)
-    _archive(world, function)
+    store_archive(world, function)
     eventually(lambda: world.work_state(function, "build") == "new", "the build is queued")
     builds = _builds(world, endless)
     thread = threading.Thread(target=builds.turn)
@@ -132,7 +116,7 @@ def test_a_build_that_another_plan_wants_goes_on(world: World, endless: Endless)
     function, plan, other = world.function(ready=False), world.plan(), world.plan()
     for each in (plan, other):
         world.task(each, function)
-    _archive(world, function)
+    store_archive(world, function)
     eventually(lambda: world.work_state(function, "build") == "new", "the build is queued")
     builds = _builds(world, endless)
     thread = threading.Thread(target=builds.turn)
