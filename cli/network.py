@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -74,10 +75,9 @@ def up(
         if foreground:
             _stay(layout, made)
             return
-        if outcome == "started":
-            control.start_detached(layout)
+        process = control.start_detached(layout) if outcome == "started" else None
         try:
-            _wait(layout, made)
+            _wait(layout, made, process)
         except control.NeverUp:
             if outcome == "started":
                 control.stop(layout)
@@ -87,9 +87,9 @@ def up(
     console.print(f"{word} after {time.monotonic() - began:.1f} s. `substra-ray down` ends it.")
 
 
-def _wait(layout: Layout, state: State) -> None:
+def _wait(layout: Layout, state: State, supervisor: "Popen[bytes] | None" = None) -> None:
     with console.status("Starting …") as shown:
-        for missing in control.wait_until_up(layout, state):
+        for missing in control.wait_until_up(layout, state, supervisor=supervisor):
             shown.update(f"Starting … waiting for {', '.join(missing[:4])}")
 
 
@@ -103,7 +103,7 @@ def _stay(layout: Layout, state: State) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
     try:
-        _wait(layout, state)
+        _wait(layout, state, process)
         _show(layout, state)
         console.print("Up. Ctrl-C ends it.")
     except control.NetworkError:

@@ -230,9 +230,15 @@ def _expected(report: Report, name: str) -> bool:
 
 
 def wait_until_up(
-    layout: Layout, state: State, *, timeout_s: float = READY_TIMEOUT_S
+    layout: Layout,
+    state: State,
+    *,
+    supervisor: "subprocess.Popen[bytes] | None" = None,
+    timeout_s: float = READY_TIMEOUT_S,
 ) -> Iterator[list[str]]:
     """Yields what is waited for, again and again, until everything answers.
+
+    `supervisor` is the process when it was started just now: on a busy machine it takes its lock late.
 
     Raises:
         NeverUp: a process cannot start; with its own words.
@@ -245,7 +251,8 @@ def wait_until_up(
         for row in Report.read(layout).rows:
             _refuse_hopeless(layout, row, row.restarts - before.get(row.name, 0))
         now = time.monotonic()
-        if now > grace and not supervisor_runs(layout):
+        ended = now > grace if supervisor is None else supervisor.poll() is not None
+        if ended and not supervisor_runs(layout):
             raise NetworkError(f"The supervisor ended.\n{last_lines(layout.logs, ['supervisor'])}")
         if now > deadline:
             raise NetworkError(

@@ -37,8 +37,8 @@ ASSETS = Path(__file__).with_name("assets")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DOCKERFILE = """FROM python:{python}-slim
 RUN python -m pip install substratools
-{extra}COPY function.py .
-ENTRYPOINT ["python3", "function.py", "--function-name", "{name}"]
+{extra}COPY function.* .
+ENTRYPOINT {words}
 """
 
 DATA = {
@@ -64,12 +64,17 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, AssetKind]]] = {
 }
 
 
-def archive(folder: Path, name: str, extra: str = "") -> Path:
-    """The tar.gz of one function; `extra` are more Dockerfile lines, each ended by a newline."""
-    dockerfile = DOCKERFILE.format(python=PYTHON, name=name, extra=extra).encode()
+def archive(folder: Path, name: str, extra: str = "", words: Sequence[str] = ()) -> Path:
+    """The tar.gz of one function; `extra` are more Dockerfile lines, each ended by a newline.
+
+    `words`: another entry point than the function of this name in assets/function.py.
+    """
+    entrypoint = json.dumps([*(words or ("python3", "function.py", "--function-name", name))])
+    dockerfile = DOCKERFILE.format(python=PYTHON, extra=extra, words=entrypoint).encode()
     path = folder / f"{name}-{uuid.uuid4().hex[:8]}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        tar.add(ASSETS / "function.py", arcname="function.py")
+        for file in sorted(ASSETS.glob("function.*")):
+            tar.add(file, arcname=file.name)
         entry = tarfile.TarInfo("Dockerfile")
         entry.size = len(dockerfile)
         tar.addfile(entry, io.BytesIO(dockerfile))
@@ -138,7 +143,13 @@ class Playground:
         return self._functions[name, owner]
 
     def register(
-        self, name: str, owner: int = 0, *, extra: str = "", permissions: Permissions | None = None
+        self,
+        name: str,
+        owner: int = 0,
+        *,
+        extra: str = "",
+        words: Sequence[str] = (),
+        permissions: Permissions | None = None,
     ) -> str:
         description = self.folder / "function.md"
         description.write_text(f"# {name}\n", "utf-8")
@@ -148,7 +159,7 @@ class Playground:
                 FunctionSpec(
                     name=name,
                     description=description,
-                    file=archive(self.folder, name, extra),
+                    file=archive(self.folder, name, extra, words),
                     permissions=permissions or self.permissions(),
                     inputs=[
                         FunctionInputSpec(

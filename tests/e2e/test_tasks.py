@@ -134,3 +134,11 @@ def test_task_has_dates_rank_and_its_function(playground: Playground, data: list
     assert task.start_date <= task.end_date
     assert task.function.key == playground.function("add")
     assert [asset.identifier for asset in playground.clients[0].list_task_output_assets(task.key)]
+
+
+def test_an_entry_point_need_not_be_python(playground: Playground, data: list[Data]) -> None:
+    words = ["sh", "function.sh", "two words"]
+    function = playground.function("order", extra="WORKDIR /sandbox\n", words=words)
+    task = playground.task(function, data[1].inputs(), 1)
+    assert playground.run([task]).status == PLAN_DONE
+    assert playground.model(task) == {"value": 42, "word": "two words", "place": "sandbox"}

@@ -37,7 +37,7 @@ from backend.engine.images.manifest import BadImage, Layer, Manifest, compose
 from backend.engine.images.processes import Processes, TimeIsUp
 from backend.engine.images.running import RunFailed, Runner
 from backend.engine.images.stand_ins import network_environment, write_stand_ins
-from backend.engine.images.store import ImageStore
+from backend.engine.images.store import PYTHON, ImageStore
 from backend.engine.images.tree import BuildTree
 from backend.engine.images.unpacking import remove_tree
 from backend.engine.images.venv_stand_in import create
@@ -138,7 +138,7 @@ class EmbeddedBuilder:
         unpack_context(archive, context)
         dockerfile = _read(context)
         interpreter = self._interpreters.find(dockerfile.base.python)
-        _check_entrypoint(dockerfile.entrypoint, interpreter)
+        _check_entrypoint(dockerfile.entrypoint, interpreter, log)
         log.hide(work / "root", "")
         log.hide(work, "")
         (work / "tmp").mkdir()
@@ -190,15 +190,18 @@ def _read(context: Path) -> Dockerfile:
         raise DockerfileError("not UTF-8") from None
 
 
-def _check_entrypoint(words: tuple[str, ...], interpreter: Interpreter) -> None:
+def _check_entrypoint(words: tuple[str, ...], interpreter: Interpreter, log: BuildLog) -> None:
+    """A Python has to be the image's; any other program is looked for when a task starts."""
     name = words[0].rpartition("/")[2]
     if name in ("python", "python3", f"python{interpreter.version}"):
         return
-    if name.startswith("python"):
+    if PYTHON.fullmatch(name):
         raise DockerfileError(
             f"ENTRYPOINT {name}: not found, the image has Python {interpreter.version}"
         )
-    raise DockerfileError(f"ENTRYPOINT {words[0]!r}: only Python is supported in embedded mode")
+    log.line(
+        f"ENTRYPOINT {words[0]!r} is no Python: it is looked for in the image, then where tasks run"
+    )
 
 
 @dataclass

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +26,9 @@ from backend.engine.images.venv_stand_in import furnish
 from backend.kit.crash_points import crash_points
 from backend.ports.storage.spooling import sync
 
-__all__ = ["BadImage", "ImageStore", "UnknownImage"]
+__all__ = ["PYTHON", "BadImage", "ImageStore", "UnknownImage"]
+PYTHON = re.compile(r"python[0-9.]*")
+"""Names of programs that mean the image's Python."""
 
 
 class UnknownImage(LookupError):
@@ -213,13 +216,15 @@ def find_python(root: Path, manifest: Manifest, interpreter: Interpreter) -> str
     """The absolute path of the interpreter that the entry point's first word means.
 
     Looked for in the image's PATH, below `root`; a plain name that only this machine has means the
-    base interpreter.
+    base interpreter, and so does a word that is no Python (the runner executes that one as it is).
 
     Raises:
-        BadImage: the word is no Python of the image's version.
+        BadImage: the word is a Python of another version than the image's.
     """
     word = manifest.entrypoint[0]
     name = posixpath.basename(word)
+    if not PYTHON.fullmatch(name):
+        return interpreter.executable
     if name not in ("python", "python3", f"python{interpreter.version}"):
         raise BadImage(f"the entry point {word!r} is no Python {interpreter.version}")
     folders = [posixpath.dirname(word)] if "/" in word else manifest.env.get("PATH", "").split(":")

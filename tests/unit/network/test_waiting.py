@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -88,6 +89,18 @@ def test_deaths_before_this_up_do_not_count(layout: Layout) -> None:
     waiting = control.wait_until_up(layout, State.new(organizations=1, port=1))
     assert next(waiting) == ["orchestrator"]
     assert next(waiting) == ["orchestrator"]
+
+
+def test_a_supervisor_that_is_slow_has_not_ended(layout: Layout) -> None:
+    state = State.new(organizations=1, port=1)
+    with Popen(["sleep", "600"]) as process:  # it has not taken its lock yet
+        waiting = control.wait_until_up(layout, state, supervisor=process)
+        assert next(waiting) == ["supervisor"]
+        assert next(waiting) == ["supervisor"]
+        process.kill()
+        process.wait()
+        with pytest.raises(control.NetworkError, match="The supervisor ended"):
+            next(waiting)
 
 
 def test_logs_are_shown_in_words(layout: Layout) -> None:

@@ -1,5 +1,6 @@
 """Building with the real uv: the Dockerfiles of the SDK, SubstraFL and the documentation."""
 
+import json
 import platform
 import shutil
 import subprocess
@@ -195,7 +196,6 @@ def test_a_package_that_does_not_exist_fails_with_pips_words(workshop: Workshop)
         (FROM + "ENTRYPOINT python3 function.py", "exec form"),
         ("FROM ubuntu:24.04" + ENTRYPOINT, "not supported in embedded mode"),
         (FROM + 'ENTRYPOINT ["python3.9", "f.py"]', "python3.9: not found"),
-        (FROM + 'ENTRYPOINT ["bash", "f.sh"]', "only Python"),
         (FROM + "COPY absent.py ." + ENTRYPOINT, "absent.py: no such file"),
         ("FROM python:3.2-slim" + ENTRYPOINT, "Python 3.2 is not installed"),
     ],
@@ -204,6 +204,19 @@ def test_what_cannot_be_built_is_said_at_build_time(
     workshop: Workshop, dockerfile: str, words: str
 ) -> None:
     assert words in workshop.fail(dockerfile)
+
+
+@pytest.mark.parametrize("words", [["sh", "run.sh"], ["./run.sh", "a b"], ["Rscript", "f.R"]])
+def test_an_entry_point_of_another_language_is_kept_word_by_word(
+    workshop: Workshop, words: list[str]
+) -> None:
+    manifest = workshop.build(
+        f"{FROM}COPY function.py .\nENTRYPOINT {json.dumps(words)}\n"
+    ).manifest
+    assert f"ENTRYPOINT {words[0]!r} is no Python" in workshop.log
+    environment = workshop.store.materialize(manifest)
+    assert environment["entrypoint"] == words
+    assert Path(environment["python"]).exists()
 
 
 def test_an_archive_without_dockerfile_is_to_blame(workshop: Workshop) -> None:
