@@ -76,7 +76,7 @@ class Event:
     @property
     def complete(self) -> bool:
         """False when the snapshot must be read from the table: a cascade knows tasks without documents."""
-        return self.new.task is None or self.new.task.message is not None
+        return self.new.task is None or self.new.task.document is not None
 
     def wire(self) -> bytes:
         """The message `Event`, for a complete event."""
@@ -85,10 +85,10 @@ class Event:
             self.id, new.key, new.kind, new.event, self.channel, self.moment, new.reason
         )
         if new.task is not None:
-            assert new.task.message is not None
+            assert new.task.document is not None
             assert new.status is not None
-            document = new.task.message.SerializeToString()
-            return _with_asset(message, new.kind, _task(document, new.status, slim=new.slim))
+            asset = _task(new.task.document, new.status, slim=new.slim)
+            return _with_asset(message, new.kind, asset)
         if new.payload is None:
             return message.SerializeToString()
         return _with_asset(message, new.kind, new.payload.SerializeToString())

@@ -72,10 +72,10 @@ def check_assets(decision: Decision) -> None:
         Invalid
     """
     for new in decision.events:
-        told = new.payload
-        if told is None and new.task is not None and new.event == EVENT_ASSET_CREATED:
-            told = new.task.message
-        if told is not None and told.ByteSize() > LARGEST_ASSET:
+        size = 0 if new.payload is None else new.payload.ByteSize()
+        if new.task is not None and new.event == EVENT_ASSET_CREATED:
+            size = len(new.task.document or b"")
+        if size > LARGEST_ASSET:
             raise Invalid(f'asset "{new.key}" has more than {LARGEST_ASSET} bytes')
 
 

@@ -17,7 +17,6 @@ from protos.orchestrator.common_pb2 import (
     ASSET_FUNCTION,
     ASSET_MODEL,
 )
-from protos.orchestrator.computetask_pb2 import ComputeTask
 from protos.orchestrator.organization_pb2 import Organization
 
 TABLES: dict[Kind, str] = {
@@ -106,7 +105,7 @@ def _absent(known: Known, keys: Iterable[str]) -> list[str]:
     missing = []
     for key in keys:
         task = known.tasks.get(key)
-        if task is None or task.message is None:
+        if task is None or task.document is None:
             missing.append(key)
         else:
             known.tasks.move_to_end(key)
@@ -120,12 +119,11 @@ def _load_tasks(cursor: Cursor, known: Known, keys: list[str]) -> None:
         (sorted(keys), known.channel),
     )
     for *columns, document in cursor.fetchall():
-        message = ComputeTask.FromString(bytes(document))
         present = known.tasks.get(columns[0])
         if present is None:
-            known.tasks[columns[0]] = _task(columns, message)
+            known.tasks[columns[0]] = _task(columns, bytes(document))
         else:
-            present.message = message  # its status in memory may be newer than the table's
+            present.document = bytes(document)  # its status in memory may be newer than the table's
             known.tasks[present.key] = present
 
 
@@ -194,7 +192,7 @@ def _load_links(cursor: Cursor, known: Known, tasks: Iterable[str]) -> None:
         links.setdefault(link.identifier, []).append(link)
 
 
-def _task(columns: Any, message: ComputeTask | None) -> Task:
+def _task(columns: Any, document: bytes | None) -> Task:
     key, owner, worker, plan, function, status, pending, has_disabled = columns
     return Task(
         key,
@@ -205,5 +203,5 @@ def _task(columns: Any, message: ComputeTask | None) -> Task:
         cast("TaskStatus", status),
         pending,
         has_disabled,
-        message,
+        document,
     )

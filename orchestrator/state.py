@@ -41,7 +41,9 @@ DOCUMENTS: dict[Kind, type[Message]] = {
 }
 KEPT = 5_000  # rows of a kind that stay in memory between two groups
 KEPT_BYTES = 6_000_000
-"""Of a kind's rows in their wire form; in memory they take up to three times as much."""
+"""Of a kind's rows: their wire form and what Python takes for each."""
+ROW_BYTES = 600
+"""What Python takes for a row beside its wire form, about."""
 
 
 @dataclass(slots=True)
@@ -59,8 +61,9 @@ class Link:
 class Task:
     """A compute task as the rules see it.
 
-    `message` is its immutable wire form without status; None for a task known only by a cascade. `children` and
-    `links` are None as long as nobody asked for them.
+    `document` is its immutable wire form without status, as it is stored: a parsed message would take several
+    times as much. None for a task known only by a cascade. `children` and `links` are None as long as nobody
+    asked for them.
     """
 
     key: str
@@ -71,17 +74,23 @@ class Task:
     status: TaskStatus
     pending: int
     has_disabled: bool
-    message: ComputeTask | None
+    document: bytes | None
     children: list[str] | None = None
     links: dict[str, list[Link]] | None = None
+
+    @property
+    def message(self) -> ComputeTask | None:
+        """The document, parsed anew each time."""
+        return None if self.document is None else ComputeTask.FromString(self.document)
 
 
 V = TypeVar("V", bound=Message | Task)
 
 
 def _size(row: Message | Task) -> int:
-    document = row.message if isinstance(row, Task) else row
-    return document.ByteSize() if document is not None else 0
+    if isinstance(row, Task):
+        return ROW_BYTES + len(row.document or b"")
+    return ROW_BYTES + row.ByteSize()
 
 
 class Kept(OrderedDict[str, V]):

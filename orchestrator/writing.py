@@ -172,7 +172,7 @@ def _tasks(batch: Batch, made: Script) -> None:
 
 def _task_row(channel: str, change: AddTask) -> tuple[Any, ...]:
     task = change.task
-    assert task.message is not None
+    assert task.document is not None
     return (
         task.key,
         channel,
@@ -184,7 +184,7 @@ def _task_row(channel: str, change: AddTask) -> tuple[Any, ...]:
         task.pending,
         task.has_disabled,
         change.created,
-        _bytes(task.message),
+        task.document,
     )
 
 

@@ -12,10 +12,15 @@ from protos.orchestrator.common_pb2 import (
     ASSET_PERFORMANCE,
     AssetKind,
 )
-from protos.orchestrator.computetask_pb2 import ComputeTaskInput, NewComputeTaskOutput
+from protos.orchestrator.computetask_pb2 import (
+    ComputeTask,
+    ComputeTaskInput,
+    NewComputeTaskOutput,
+)
 from protos.orchestrator.function_pb2 import Function, FunctionInput
 
-FindTask = Callable[[str], Task | None]
+FindTask = Callable[[str], tuple[Task, ComputeTask] | None]
+"""A task by its key, with its wire form."""
 
 
 def data_manager_key(function: Function, inputs: Iterable[ComputeTaskInput]) -> str | None:
@@ -136,10 +141,11 @@ def _check_model(
         return
     key = reference.parent_task_output.parent_task_key
     output = reference.parent_task_output.output_identifier
-    parent = find(key)
-    function = known.function(parent.function) if parent else None
-    if parent is None or parent.message is None or function is None:
+    found = find(key)
+    function = known.function(found[0].function) if found else None
+    if found is None or function is None:
         raise NotFound("computetask", key)
+    declared_outputs = found[1].outputs
     if output not in function.outputs:
         raise Invalid(f'parent task "{key}" has no output "{output}"')
     source = function.outputs[output]
@@ -150,7 +156,7 @@ def _check_model(
         raise Invalid(
             f'input "{reference.identifier}" takes one asset, the parent output is multiple'
         )
-    if output not in parent.message.outputs:
+    if output not in declared_outputs:
         raise Invalid(f'parent task "{key}" has no output "{output}"')
-    if not permissions.allows(parent.message.outputs[output].permissions.process, worker):
+    if not permissions.allows(declared_outputs[output].permissions.process, worker):
         raise Denied(f'organization "{worker}" cannot process output "{output}" of task "{key}"')

@@ -61,10 +61,22 @@ def loaded(known: Known, key: str) -> tuple[Task, ComputeTask]:
     Raises:
         NotFound: the channel has no such task.
     """
+    task = stored_task(known, key)
+    message = task.message
+    assert message is not None
+    return task, message
+
+
+def stored_task(known: Known, key: str) -> Task:
+    """A task of the channel.
+
+    Raises:
+        NotFound: there is none of this key.
+    """
     task = known.tasks.get(key)
-    if task is None or task.message is None:
+    if task is None or task.document is None:
         raise NotFound(TASK, key)
-    return task, task.message
+    return task
 
 
 # ------------------------------------------------------------------ models
@@ -88,10 +100,13 @@ def register_models(
     decision = Decision(answer)
     keys: set[str] = set()
     counts: dict[str, int] = {}
+    message = ComputeTask()
     for new in request.models:
-        task, message = loaded(known, new.compute_task_key)
+        task = stored_task(known, new.compute_task_key)
         if task.key != first:
             raise BadRequest("all models of a request must come from one task")
+        if not answer.models:
+            message = task.message or message
         _validate_model(new)
         declared = _declared(known, caller, task, message, new.compute_task_output_identifier)
         model = _model(known, caller, task, message, new, declared, counts, now)

@@ -82,10 +82,23 @@ class Batch:
     known: Known
     caller: Caller
     now: Moment
+    answer: RegisterTasksResponse = field(default_factory=RegisterTasksResponse)
     added: dict[str, Task] = field(default_factory=dict)
+    messages: dict[str, ComputeTask] = field(default_factory=dict)
+    """Wire forms of new tasks and of parents, parsed once a batch."""
 
-    def task(self, key: str) -> Task | None:
-        return self.added.get(key) or self.known.tasks.get(key)
+    def task(self, key: str) -> tuple[Task, ComputeTask] | None:
+        """A task of the batch or of the channel, with its wire form."""
+        task = self.added.get(key) or self.known.tasks.get(key)
+        if task is None:
+            return None
+        message = self.messages.get(key)
+        if message is None:
+            message = task.message
+            if message is None:
+                return None
+            self.messages[key] = message
+        return task, message
 
 
 def register_tasks(
@@ -101,17 +114,12 @@ def register_tasks(
         if new.key in keys or known.is_taken(ASSET_COMPUTE_TASK, new.key):
             raise Conflict(TASK, new.key)
         keys.add(new.key)
-    answer = RegisterTasksResponse()
-    decision = Decision(answer)
     batch = Batch(known, caller, now)
+    decision = Decision(batch.answer)
     for new in topological(request.tasks, known.tasks.keys()):
         parents = parent_keys(new.inputs)
         task = _decide(batch, new, parents)
         batch.added[task.key] = task
-        message = answer.tasks.add()
-        assert task.message is not None
-        message.CopyFrom(task.message)
-        message.status = task.status
         decision.changes.append(AddTask(task, parents, now.at))
         decision.events.append(
             NewEvent(
@@ -172,7 +180,8 @@ def topological(
 def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) -> Task:
     known, caller = batch.known, batch.caller
     _check_plan(known, caller, new.compute_plan_key)
-    parents = [parent for name in parent_names if (parent := batch.task(name))]
+    found = [one for name in parent_names if (one := batch.task(name))]
+    parents = [task for task, _ in found]
     function = known.function(new.function_key)
     if function is None:
         raise NotFound(FUNCTION, new.function_key)
@@ -188,15 +197,14 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
     manager_key = data_manager_key(function, new.inputs)
     manager = known.data_manager(manager_key) if manager_key else None
     worker = _worker(known, new, manager_key, manager)
-    logs = _logs_permission(caller, manager, parents)
+    logs = _logs_permission(caller, manager, [form for _, form in found])
     check_inputs(known, caller, batch.task, function, new.inputs, worker)
     check_outputs(function, new.outputs)
-    ranks = [parent.message.rank for parent in parents if parent.message is not None]
-    message = ComputeTask(
+    message = batch.answer.tasks.add(
         key=new.key,
         owner=caller.organization,
         compute_plan_key=new.compute_plan_key,
-        rank=max(ranks) + 1 if ranks else 0,
+        rank=max((parent.rank + 1 for _, parent in found), default=0),
         worker=worker,
         creation_date=batch.now.wire,
         logs_permission=logs,
@@ -205,6 +213,9 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
         outputs=outputs,
         function_key=function.key,
     )
+    document = message.SerializeToString()
+    message.status = status
+    batch.messages[new.key] = message
     return Task(
         key=new.key,
         owner=caller.organization,
@@ -214,7 +225,7 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
         status=status,
         pending=sum(parent.status != STATUS_DONE for parent in parents),
         has_disabled=False,
-        message=message,
+        document=document,
         children=[],
         links={},
     )
@@ -261,15 +272,14 @@ def _worker(
 
 
 def _logs_permission(
-    caller: Caller, manager: DataManager | None, parents: Iterable[Task]
+    caller: Caller, manager: DataManager | None, parents: Iterable[ComputeTask]
 ) -> Permission:
     """The data manager's, else the union of the parents' and of the owner alone."""
     if manager is not None:
         return manager.logs_permission
     permission = Permission(authorized_ids=[caller.organization])
     for parent in parents:
-        if parent.message is not None:
-            permission = permissions.union(permission, parent.message.logs_permission)
+        permission = permissions.union(permission, parent.logs_permission)
     return permission
 
 

@@ -8,7 +8,7 @@ from orchestrator.needs import Needs
 from orchestrator.rules import functions, states
 from orchestrator.rules.assets import check_registered, failed_plan
 from orchestrator.rules.functions import USER_ACTION, moved_event
-from orchestrator.rules.outputs import TASK, loaded
+from orchestrator.rules.outputs import TASK, stored_task
 from orchestrator.state import Decision, Known, Moment, MoveTask, NewEvent, Put, TakeAddress, Task
 from protos.orchestrator.common_pb2 import (
     ASSET_COMPUTE_PLAN,
@@ -52,7 +52,7 @@ def apply_task_action(
     known: Known, caller: Caller, request: ApplyTaskActionParam, now: Moment
 ) -> Decision:
     v.stored_key(TASK, request.compute_task_key)
-    task, _ = loaded(known, request.compute_task_key)
+    task = stored_task(known, request.compute_task_key)
     transition = states.task_transition(
         request.action, caller.organization, owner=task.owner, worker=task.worker
     )
@@ -122,7 +122,7 @@ def register_failure_report(
         report.logs_address.CopyFrom(request.logs_address)
     if request.asset_type == FAILED_ASSET_COMPUTE_TASK:
         decision = Decision(report)
-        task, _ = loaded(known, request.asset_key)
+        task = stored_task(known, request.asset_key)
         if caller.organization != task.worker:
             raise Denied("only the worker of a task can report its failure")
         if task.status != STATUS_EXECUTING:

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.message import Message
 
 from orchestrator import state
-from orchestrator.state import Kept, Task
+from orchestrator.state import ROW_BYTES, Kept, Task
 from protos.orchestrator.computeplan_pb2 import ComputePlan
 from tests.unit.orchestrator import requests as r
 from tests.unit.orchestrator.channel import Channel
@@ -31,7 +31,7 @@ def test_large_rows_go_although_they_are_few(monkeypatch: pytest.MonkeyPatch) ->
     kept["4"] = ComputePlan(name="x" * 4_000)
     kept.shrink()
     assert list(kept) == ["3", "4"]
-    assert kept.bytes == sum(plan.ByteSize() for plan in kept.values())
+    assert kept.bytes == sum(ROW_BYTES + plan.ByteSize() for plan in kept.values())
     kept.clear()
     assert kept.bytes == 0
 
@@ -40,10 +40,10 @@ def test_a_task_counts_with_its_document_as_soon_as_it_has_one() -> None:
     channel = Channel("a")
     (task,) = channel.register(r.new_task(channel.plan(), channel.function(), worker="a"))
     kept: Kept[Task] = Kept()
-    message, task.message = task.message, None
+    document, task.document = task.document, None
     kept[task.key] = task
-    assert kept.bytes == 0
-    task.message = message
+    assert kept.bytes == ROW_BYTES
+    task.document = document
     kept[task.key] = task
-    assert message is not None
-    assert kept.bytes == message.ByteSize()
+    assert document is not None
+    assert kept.bytes == ROW_BYTES + len(document)

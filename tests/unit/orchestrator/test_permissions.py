@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import BadRequest
 from orchestrator.rules import permissions
 from protos.orchestrator.common_pb2 import NewPermissions, Permission
+from tests.unit.orchestrator.budget import budget
 
 ORGANIZATIONS = ["a", "b", "c", "d"]
 NAMES = st.lists(st.sampled_from(ORGANIZATIONS), unique=True)
@@ -16,6 +17,7 @@ GIVEN = st.builds(
 ANYONE = st.sampled_from([*ORGANIZATIONS, "stranger"])
 
 
+@budget(100)
 @given(GIVEN, GIVEN, ANYONE)
 def test_union_allows_exactly_whom_one_side_allows(
     one: Permission, other: Permission, who: str
@@ -24,6 +26,7 @@ def test_union_allows_exactly_whom_one_side_allows(
     assert permissions.allows(permissions.union(one, other), who) is either
 
 
+@budget(100)
 @given(GIVEN, GIVEN, ANYONE)
 def test_intersection_is_never_wider_than_either(
     one: Permission, other: Permission, who: str
@@ -32,12 +35,14 @@ def test_intersection_is_never_wider_than_either(
     assert permissions.allows(permissions.intersection(one, other), who) is both
 
 
+@budget(100)
 @given(GIVEN, GIVEN)
 def test_union_does_not_depend_on_the_order(one: Permission, other: Permission) -> None:
     left, right = permissions.union(one, other), permissions.union(other, one)
     assert (left.public, set(left.authorized_ids)) == (right.public, set(right.authorized_ids))
 
 
+@budget(100)
 @given(GIVEN, GIVEN)
 def test_intersection_keeps_the_order_of_the_first_private_side(
     one: Permission, other: Permission
@@ -48,6 +53,7 @@ def test_intersection_keeps_the_order_of_the_first_private_side(
     assert places == sorted(places)
 
 
+@budget(100)
 @given(st.booleans(), NAMES, st.sampled_from(ORGANIZATIONS))
 def test_owner_is_always_among_the_authorized(public: bool, names: list[str], owner: str) -> None:
     built = permissions.build(

@@ -21,7 +21,7 @@ def _stored(event: Event) -> list[Any]:
     """The row as the database gives it back, with the task's document joined."""
     channel, position, id_, key, kind, what, moment, reason, payload, _, status, slim = event.row()
     task = event.new.task
-    document = task.message.SerializeToString() if task and task.message else None
+    document = task.document if task else None
     return [
         position, id_, key, kind, what, channel, moment, reason, payload, status, slim, document,
     ]  # fmt: skip
