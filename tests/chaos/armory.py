@@ -38,8 +38,9 @@ class Armory:
         return {p.name for p in (self.folder / "seen").iterdir() if p.stat().st_mtime >= moment}
 
     def visitors(self, point: str) -> set[str]:
-        """Kinds of processes that ever reached the point."""
-        lines = (self.folder / "seen" / point).read_text("utf-8").splitlines()
+        """Kinds of processes that ever reached the point; none before anybody did."""
+        path = self.folder / "seen" / point
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
         return {kind_of(line) for line in lines if line}
 
     def arm(self, point: str) -> None:

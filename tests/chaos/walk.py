@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -11,7 +11,6 @@ from tests.chaos.armory import Armory
 from tests.chaos.caller import Caller
 from tests.chaos.scenarios import SCENARIOS, Scenario, finish
 
-KINDS = ("ledger.", "runner.", "store.", "orchestrator.", "commit.", "images.", "cache.")
 UNTIL_HIT_S = 5.0
 CALM_S = 60.0
 ON_S = 10.0
@@ -25,7 +24,7 @@ class Step:
     """One point: `outcome` is `ok`, `not reached`, or what went wrong.
 
     `after_s`: from the death to the story's end; `on_s`: the part of it after all processes were well again.
-    `before`: what went wrong at the first try, when the second one, alone and after a calm, was survived.
+    `before`: what went wrong at the first try, in a group or alone, when a later one was survived.
     """
 
     scenario: str
@@ -45,8 +44,8 @@ class Step:
 class Walk:
     """A network whose processes die. `done_once` raises AssertionError when a task became DONE twice.
 
-    `together`: that many points of different kinds are armed for one run, so that its processes die one
-    after the other; when it goes wrong, each of them is tried alone, and so is one that another's death kept
+    `together`: that many points of different processes are armed for one run, so that these die one after
+    the other; when it goes wrong, each of them is tried alone, and so is one that another's death kept
     from being reached. One that goes wrong alone is tried once more when all processes are well: a busy
     machine misses moments, a bug stays.
     """
@@ -75,7 +74,8 @@ class Walk:
 
     def steps(self, plan: Mapping[str, list[str]], until: float) -> Iterator[Step]:
         """Every point of `plan`, scenarios in turns, until the time `until` of time.monotonic()."""
-        rows = zip_longest(*([(n, g) for g in mixed(p, self.together)] for n, p in plan.items()))
+        groups = ([(n, g) for g in mixed(p, self.together, self._kind)] for n, p in plan.items())
+        rows = zip_longest(*groups)
         for name, group in (each for row in rows for each in row if each is not None):
             if time.monotonic() > until:
                 yield from (Step(name, point, "no time left") for point in group)
@@ -83,10 +83,10 @@ class Walk:
             found = self._together(name, group)
             if len(group) > 1:
                 broken = any(step.broken for step in found)
-                again = [s.point for s in found if broken or s.outcome != "ok"]
-                yield from (step for step in found if step.point not in again)
-                for point in again:
-                    yield self._alone(name, point, until)
+                again = [step for step in found if broken or step.outcome != "ok"]
+                yield from (step for step in found if step not in again)
+                for step in again:
+                    yield self._alone(step, until)
             else:
                 yield self._second(found[0]) if found[0].broken else found[0]
 
@@ -94,11 +94,17 @@ class Walk:
     def _scenarios(self) -> Mapping[str, Scenario]:
         return SCENARIOS if self.scenarios is None else self.scenarios
 
-    def _alone(self, name: str, point: str, until: float) -> Step:
+    def _kind(self, point: str) -> str:
+        """The kind of process that reaches the point; the point's own kind while nobody was seen there."""
+        return min(self.armory.visitors(point), default=point.partition(".")[0])
+
+    def _alone(self, first: Step, until: float) -> Step:
         if time.monotonic() > until:
-            return Step(name, point, "no time left")
-        (step,) = self._together(name, [point])
-        return self._second(step) if step.broken else step
+            return replace(first, outcome="no time left")
+        (step,) = self._together(first.scenario, [first.point])
+        if step.broken:
+            return self._second(step)
+        return replace(step, before=f"in a group, {first.outcome}") if first.broken else step
 
     def _second(self, first: Step) -> Step:
         """Once more, after a calm."""
@@ -153,9 +159,15 @@ def crowding() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def mixed(points: Iterable[str], size: int) -> list[list[str]]:
-    """Groups of at most `size`, points of one kind as far apart as can be."""
-    points = list(points)
-    queues = [[p for p in points if p.startswith(kind)] for kind in KINDS]
-    order = [p for row in zip_longest(*queues) for p in row if p is not None]
+def mixed(points: Sequence[str], size: int, kind: Callable[[str], str]) -> list[list[str]]:
+    """Groups of at most `size`; points of each kind are spread evenly over all of them."""
+    queues: dict[str, list[str]] = {}
+    for point in points:
+        queues.setdefault(kind(point), []).append(point)
+    places = {
+        point: (index + 0.5) / len(queue)
+        for queue in queues.values()
+        for index, point in enumerate(queue)
+    }
+    order = sorted(points, key=places.__getitem__)
     return [order[start : start + size] for start in range(0, len(order), size)]

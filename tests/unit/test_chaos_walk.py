@@ -12,13 +12,11 @@ from tests.chaos.scenarios import Story
 from tests.chaos.walk import Step, Walk, mixed
 
 
-def test_points_of_one_kind_are_far_apart() -> None:
-    points = ["ledger.a", "ledger.b", "runner.a", "store.a", "commit.a", "commit.b"]
-    assert mixed(points, 3) == [
-        ["ledger.a", "runner.a", "store.a"],
-        ["commit.a", "ledger.b", "commit.b"],
-    ]
-    assert mixed([], 3) == []
+def test_points_of_one_process_are_far_apart() -> None:
+    points = ["api.a", "api.b", "api.c", "api.d", "control.a", "control.b"]
+    groups = mixed(points, 3, lambda point: point.partition(".")[0])
+    assert groups == [["api.a", "control.a", "api.b"], ["api.c", "control.b", "api.d"]]
+    assert mixed([], 3, str) == []
 
 
 def die(armory: Armory, point: str) -> None:
@@ -70,6 +68,7 @@ def test_a_group_that_goes_wrong_is_tried_one_by_one(
     points = {"ledger.a", "runner.a", "store.a"}
     found = steps(armory, monkeypatch, points, {"runner.a"}, float("inf"))
     assert outcomes(found) == {"ledger.a": "ok", "runner.a": "a task is lost", "store.a": "ok"}
+    assert {step.before for step in found} == {"", "in a group, a task is lost"}
 
 
 class OneDiesBefore:
