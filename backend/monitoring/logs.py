@@ -33,6 +33,8 @@ def configure(level: str = "INFO", **context: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    # A line for each request says little that ours do not, and its URL may be a permission.
+    logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
 
 
 def _fixed(context: dict[str, str]) -> structlog.typing.Processor:

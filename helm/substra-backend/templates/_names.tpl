@@ -263,6 +263,7 @@ volumeMounts:
 {{- if $v.containerRegistry.dockerConfigSecretName }}{{ $_ := set $settings "REGISTRY_DOCKER_CONFIG" "/etc/substra/registry/.dockerconfigjson" }}{{ end }}
 {{- if $v.containerRegistry.caSecretName }}{{ $_ := set $settings "REGISTRY_CA_PATH" "/etc/substra/registry-ca/ca.crt" }}{{ end }}
 {{- end }}
+{{- if $v.compute.enabled }}{{ $_ := merge $settings (include "compute.settings" . | fromJson) }}{{ end }}
 {{- merge (deepCopy $v.config) $settings | toPrettyJson }}
 {{- end }}
 

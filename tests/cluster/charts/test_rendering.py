@@ -57,6 +57,23 @@ def test_rights_are_of_builds_only() -> None:
     }
 
 
+def test_rights_in_the_compute_namespace_are_of_its_pool_only() -> None:
+    compute = {"compute": {"enabled": True, "namespace": "compute"}}
+    registry = {"containerRegistry": {"host": "registry"}}
+    found = rendered("substra-backend", values("substra-backend", {**compute, **registry}))
+    roles = [document for document in found if document["kind"] in ("Role", "ClusterRole")]
+    assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [
+        ("Role", "compute")
+    ]
+    assert [
+        (rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in roles[0]["rules"]
+    ] == [
+        (["rayclusters"], ["it-compute"], ["get", "patch"]),
+        (["pods"], None, ["list"]),
+        (["secrets"], None, ["get", "create", "delete"]),
+    ]
+
+
 @pytest.mark.parametrize("chart", NAMES)
 def test_lint(chart: str) -> None:
     assert "0 chart(s) failed" in helm(

@@ -19,6 +19,7 @@ RUNNER_USER, FUNCTION_USER, SHARED_GROUP = 1000, 1001, 2000
 BUNDLE = "/opt/substra/agent"  # in the runner's image, made by `ray_jobs.agent.bundle`
 BASE = "/substra"
 PLUGINS = json.dumps([{"class": "ray_jobs.pod.plugin.SubstraImage"}])
+_AGENT_OF_RAY = {"tcpSocket": {"port": 52365}, "timeoutSeconds": 5}
 _REFERENCE = re.compile(r"(?P<repository>[^\s@]+)@sha256:(?P<digest>[0-9a-f]{64})")
 _PREFIX = "fn-"
 
@@ -188,6 +189,9 @@ def _runner(shape: PodShape) -> dict[str, Any]:
         "env": [{"name": "RAY_RUNTIME_ENV_PLUGINS", "value": PLUGINS}],
         "securityContext": _confined(RUNNER_USER, False),
         "resources": {"requests": shape.runner_requests, "limits": shape.runner_limits},
+        # KubeRay's own need wget in the image. A busy machine is no reason to end a training.
+        "readinessProbe": {**_AGENT_OF_RAY, "periodSeconds": 2, "failureThreshold": 60},
+        "livenessProbe": {**_AGENT_OF_RAY, "periodSeconds": 10, "failureThreshold": 60},
         "volumeMounts": [
             _mount("socket"),
             _mount("inputs"),
