@@ -276,9 +276,6 @@ class Server:
         self._loop.call_soon_threadsafe(self._settle, channel, outcomes, events)
         if events:
             self._gossip.tell(channel, events[-1].position)
-        self._metrics.committed(
-            channel, ((job.method, job.request, outcome) for job, outcome in outcomes), events
-        )
 
     def _settle(
         self,
@@ -290,6 +287,18 @@ class Server:
             deliver_outcome(job.reply, outcome)
         if feed := self._feeds.get(channel):
             feed.publish(events)
+        self._loop.call_soon(
+            self._count, channel, outcomes, events
+        )  # once the answers are on their way
+
+    def _count(
+        self,
+        channel: str,
+        outcomes: Sequence[tuple[Job, Message | Refusal]],
+        events: Sequence[Event],
+    ) -> None:
+        counted = ((job.method, job.request, outcome) for job, outcome in outcomes)
+        self._metrics.committed(channel, counted, events)
 
     def _heard(self, channel: str, position: int) -> None:
         """From the gossip's thread: somebody committed up to `position`."""

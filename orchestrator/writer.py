@@ -34,7 +34,8 @@ from orchestrator.loading import load, load_organizations
 from orchestrator.needs import Needs
 from orchestrator.pulse import Pulse
 from orchestrator.state import Known, Moment
-from orchestrator.writing import Batch, script
+from orchestrator.statements import FEW
+from orchestrator.writing import Batch, is_stored, script
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,8 @@ GROUP_EVENTS = 2_000
 """The same for what decisions lead to: the rest of the group is put back. Nobody waits long for a big one."""
 PARTS_A_SECOND = 5_000
 """What a slow machine decides; a group that may outlast the lease takes a longer one first."""
+ATTEMPTS = 3
+"""Of a request alone whose rows were there already: trusting, asking first, and after another channel's."""
 PATIENCE_S = 8.0
 """How long a request waits for this process to become the channel's writer."""
 FENCED = "SR001"
@@ -204,17 +207,15 @@ class Writer:
         return [job for job in group if job.deadline > now and not job.abandoned()]
 
     # ------------------------------------------------------------------ a group
-    def _handle(self, group: list[Job], *, again: bool = False) -> None:
-        batch = Batch(self._known.channel)
-        outcomes: list[tuple[Job, Outcome]] = []
-        group = self._wanted(group)
-        if not group:
+    def _handle(self, group: list[Job], attempt: int = 0) -> None:
+        batch, outcomes = Batch(self._known.channel), list[tuple[Job, Outcome]]()
+        if not (group := self._wanted(group)):
             return
         lease_s = LEASE_S + sum(job.parts for job in group) / PARTS_A_SECOND
         try:
             if lease_s > 1.5 * LEASE_S:
                 self._lease.renew(self._cursor(), lease_s)
-            outcomes = self._decide(group, batch)
+            outcomes = self._decide(group, batch, trusting=not attempt and _is_small(group))
             if not batch.empty:
                 crash_points.reach("orchestrator", group[0].method, "before")
                 self._commit(batch, lease_s)
@@ -226,8 +227,8 @@ class Writer:
                 self._abdicate()
             elif is_lost(error):
                 self._recover(group, outcomes, batch)
-            elif isinstance(error, _RACE) and len(group) == 1 and not again:
-                self._handle(group, again=True)
+            elif isinstance(error, _RACE) and len(group) == 1 and attempt < ATTEMPTS - 1:
+                self._handle(group, attempt + 1)
             else:
                 self._replay(group, error)
         except Exception as error:  # a fault of ours must not end the channel's writer
@@ -236,7 +237,14 @@ class Writer:
         else:
             self._deliver(outcomes, batch.events)
 
-    def _decide(self, group: list[Job], batch: Batch) -> list[tuple[Job, Outcome]]:
+    def _decide(
+        self, group: list[Job], batch: Batch, *, trusting: bool
+    ) -> list[tuple[Job, Outcome]]:
+        """Outcomes of the first of the group; those that were not decided are put back.
+
+        `trusting` that keys and addresses are new spares a request alone the question: if they are not, the
+        database refuses the rows. Only a decision that does not trust refuses, so refusals keep their order.
+        """
         cursor = self._cursor()
         if not self._known.organizations:
             load_organizations(cursor, self._known)
@@ -245,12 +253,16 @@ class Writer:
             for job in group:
                 if stage < len(job.command.rounds):
                     job.command.rounds[stage](job.request, self._known, needs)
+            if trusting:
+                needs.trust()
             load(cursor, self._known, needs)
         outcomes: list[tuple[Job, Outcome]] = []
         for job in group:
             if len(batch.events) >= GROUP_EVENTS:
                 break
             outcomes.append((job, self._decide_one(job, batch)))
+        if trusting and isinstance(outcomes[0][1], Refusal):
+            return self._decide(group, batch, trusting=False)
         self._put_back(group, len(outcomes))
         return outcomes
 
@@ -311,7 +323,7 @@ class Writer:
                 cursor = self._cursor()
                 if not self._lease.acquire(cursor):
                     break
-                committed = _is_stored(cursor, batch)
+                committed = is_stored(cursor, batch)
             except psycopg2.Error:
                 self._disconnect()
                 self._stopping.wait(RETRY_S)
@@ -383,8 +395,6 @@ class Writer:
         return self._last
 
 
-def _is_stored(cursor: Any, batch: Batch) -> bool:
-    if not batch.events:
-        return False
-    cursor.execute("SELECT 1 FROM event WHERE id = %s", (batch.events[0].id,))
-    return cursor.fetchone() is not None
+def _is_small(group: list[Job]) -> bool:
+    """A request alone, of few parts: to ask whether they are new costs it as much as to write them."""
+    return len(group) == 1 and group[0].parts <= FEW

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import Message
@@ -96,10 +96,7 @@ class Batch:
 def script(cursor: Cursor, batch: Batch, epoch: int, position: int, lease_s: float) -> bytes:
     """The statements, in an order of keys: writers of two channels never wait for each other in a ring."""
     made = Script(cursor)
-    made.add(
-        "SELECT ledger_fence(%s, %s, %s, make_interval(secs => %s))",
-        (batch.channel, epoch, position, lease_s),
-    )
+    made.call("ledger_fence", [(batch.channel, epoch, position, timedelta(seconds=lease_s))])
     _addresses(batch, made)
     for kind in sorted({kind for kind, _ in batch.puts}):
         rows = sorted((p for p in batch.puts.values() if p.kind == kind), key=lambda put: put.key)
@@ -109,6 +106,14 @@ def script(cursor: Cursor, batch: Batch, epoch: int, position: int, lease_s: flo
     made.insert("output_asset", "task, identifier, position, kind, asset_key", links)
     made.insert("event", EVENT_COLUMNS, [event.row() for event in batch.events])
     return made.text()
+
+
+def is_stored(cursor: Cursor, batch: Batch) -> bool:
+    """Whether the batch has been committed, when its answer was lost."""
+    if not batch.events:
+        return False
+    cursor.execute("SELECT 1 FROM event WHERE id = %s", (batch.events[0].id,))
+    return cursor.fetchone() is not None
 
 
 def _addresses(batch: Batch, made: Script) -> None:

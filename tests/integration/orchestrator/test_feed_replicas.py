@@ -174,10 +174,10 @@ def test_a_writer_that_was_frozen_and_replaced_commits_nothing_any_more(
 
 
 def _slowly(
-    writer: Writer, decide: Callable[..., list[tuple[Job, Outcome]]], *group: Any
+    writer: Writer, decide: Callable[..., list[tuple[Job, Outcome]]], *group: Any, trusting: bool
 ) -> list[tuple[Job, Outcome]]:
     """As with tens of thousands of tasks on a busy machine."""
-    outcomes = decide(writer, *group)
+    outcomes = decide(writer, *group, trusting=trusting)
     threading.Event().wait(LEASE_S + 1.0)
     return outcomes
 

@@ -7,6 +7,7 @@ from orchestrator.server import Server
 from protos.orchestrator import computetask_pb2 as t
 from protos.orchestrator import datasample_pb2 as ds
 from protos.orchestrator import function_pb2 as f
+from protos.orchestrator.common_pb2 import NewPermissions
 from protos.orchestrator.organization_pb2 import GetAllOrganizationsParam
 from tests.integration.orchestrator.member import Member, lines
 from tests.unit.orchestrator import requests as r
@@ -48,6 +49,32 @@ def test_repeated_key_is_a_conflict_in_the_own_and_in_any_other_channel(
                 refusal.value.details()
                 == f'OE0006: computeplan with key "{plan.key}" already exists'
             )
+
+
+def test_a_repeated_key_is_told_before_what_is_wrong_further_on(a: Member) -> None:
+    function = r.new_function()
+    a.call("FunctionService/RegisterFunction", function)
+    function.new_permissions.CopyFrom(NewPermissions(authorized_ids=["stranger"]))
+    with pytest.raises(grpc.RpcError, match=f'OE0006: function with key "{function.key}"'):
+        a.call("FunctionService/RegisterFunction", function)
+
+
+def test_what_was_refused_by_the_tables_is_forgotten(a: Member) -> None:
+    plan, function = a.plan(), a.function()
+    first, second = (r.new_task(plan, function, worker="a") for _ in range(2))
+    for task in (first, second):
+        a.register(task)
+        a.act(task.key, t.TASK_ACTION_EXECUTING)
+    model = r.new_model(first.key)
+    a.call("ModelService/RegisterModel", model)
+    other = r.new_model(second.key)
+    other.key = model.key
+    for told in (model, other):
+        with pytest.raises(grpc.RpcError, match="OE0006"):
+            a.call("ModelService/RegisterModel", told)
+    a.call("ModelService/RegisterModel", r.new_model(second.key))
+    a.act(second.key, t.TASK_ACTION_DONE)
+    assert a.task(second.key).status == t.STATUS_DONE
 
 
 def test_storage_address_is_taken_over_all_channels(a: Member, server: Server) -> None:
