@@ -31,7 +31,7 @@ ENV PATH=/opt/functions/bin:/usr/local/bin:/usr/bin:/bin
 RUN python3 -m pip install --no-index --find-links {wheels} --trusted-host {node} substratools
 WORKDIR /home/user
 {{extra}}COPY function.py .
-ENTRYPOINT ["python3", "function.py", "--function-name", "{{name}}"]
+ENTRYPOINT {{words}}
 """
 
 

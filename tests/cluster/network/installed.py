@@ -105,9 +105,10 @@ class Network:
         spec = self.connection.request("GET", path)["spec"]
         return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
 
-    def pods(self, namespace: str, **labels: str) -> list[Pod]:
-        selector = {name.replace("__", "/").replace("_", "-"): v for name, v in labels.items()}
-        return Resource(self.connection, PODS, namespace).all(selector)
+    def labelled(self, namespace: str, labels: dict[str, str]) -> list[Pod]:
+        """Pods of this network with these labels, those that are ending left out."""
+        found = Resource(self.connection, PODS, namespace).all(labels)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def workers(self, organization: Organization) -> list[Pod]:
         """Pods of function images, those that are ending included."""

@@ -20,6 +20,7 @@ _CLAIM = text("""
         SELECT id FROM work
         WHERE kind = 'task' AND state = 'ready' AND compute_plan_key = :plan
           AND offer ->> 'group' = :group
+          AND EXISTS (SELECT 1 FROM runner_session WHERE id = :session)
         ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE work SET state = 'leased', lock_token = :token, attempts = attempts + 1, session = :session,
@@ -44,7 +45,7 @@ _CLAIM = text("""
 
 
 class PodClaiming:
-    """Inside one transaction of the caller."""
+    """Inside one transaction of the caller. A session that the pool has ended gets nothing any more."""
 
     def __init__(self, session: Session) -> None:
         self._connection = session.connection()

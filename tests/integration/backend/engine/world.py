@@ -24,7 +24,7 @@ from backend.engine.compute.exchange import RunnerService, lease
 from backend.engine.compute.janitor import Janitor
 from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.loops import Keeper, Loop
-from backend.engine.compute.offering import Offering
+from backend.engine.compute.offering import Images, Inputs, Offering
 from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.results import Result
@@ -153,11 +153,19 @@ class World(Registering):
         self.mine.register_organization("http://127.0.0.1:8000/org-1")
         self.theirs.register_organization("http://127.0.0.1:8000/org-2")
         self.breaking = Breaking(self.connection.on)
-        self.storage = FilesystemStorage(self.settings.MEDIA_ROOT)
+        self.storage = self.new_storage()
         self.wakeups = Wakeups(self.database)
         self.images = NoImages()
         self._parts()
         self._threads()
+
+    def new_storage(self) -> FilesystemStorage:
+        return FilesystemStorage(self.settings.MEDIA_ROOT)
+
+    def ways(self) -> tuple[Inputs, Images, Offering]:
+        """How tasks get their inputs and images: here as a runner on this machine does."""
+        offering = Offering(self.settings, self.cache, self.images, self.chainkeys)
+        return self.cache, self.images, offering
 
     def _parts(self) -> None:
         settings, database, ledger = self.settings, self.database, self.breaking
@@ -171,9 +179,7 @@ class World(Registering):
         self.preparation = Preparation(
             settings,
             database,
-            self.cache,
-            self.images,
-            Offering(settings, self.cache, self.images, self.chainkeys),
+            *self.ways(),
             self.chainkeys,
             self.connection.on,
             self.reporter,

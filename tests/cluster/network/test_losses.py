@@ -1,0 +1,64 @@
+"""What a plan in the cluster survives: each loss in its middle, and it ends DONE."""
+
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from substra.sdk.models import ComputePlan, ComputePlanStatus, ComputeTaskStatus
+
+from kuberay.shapes import Pod
+from tests.cluster.network.installed import Network, say
+from tests.cluster.network.test_plan import WAIT_S, built
+from tests.e2e.playground import Playground
+from tests.e2e.waiting import wait_for
+
+SECONDS = 3.0  # of each task
+LENGTH = 4
+
+
+def worker(network: Network) -> Pod:
+    """The pod that runs a task."""
+    return network.workers(network.organizations[0])[0]
+
+
+def head(network: Network) -> Pod:
+    labels = {"ray.io/node-type": "head"}
+    return network.labelled(network.organizations[0].compute, labels)[0]
+
+
+def control(network: Network) -> Pod:
+    return network.labelled(network.place, {"app.kubernetes.io/component": "control"})[0]
+
+
+def server(network: Network) -> Pod:
+    labels = {
+        "app.kubernetes.io/component": "server",
+        "app.kubernetes.io/name": "substra-backend",
+    }
+    return network.labelled(network.place, labels)[0]
+
+
+@pytest.mark.parametrize("lost", [worker, control, server, head])
+def test_plan_ends_done(
+    network: Network, playground: Playground, lost: Callable[[Network], Pod]
+) -> None:
+    built(playground, "linger")
+    data = playground.data([SECONDS])
+    tasks = playground.chain(LENGTH, [data], "linger")
+    plan = playground.submit(tasks)
+    wait_for(lambda: runs(playground, plan, tasks[1].task_id), "the second task runs", WAIT_S)
+    pod, killed = lost(network), time.monotonic()
+    network.kill(pod)
+    ended = playground.finish(plan, WAIT_S)
+    took = time.monotonic() - killed
+    say(f"{lost.__name__} lost in the middle: plan ended {took:.1f} s later, "
+        f"{took - SECONDS * (LENGTH - 1):.1f} s more than its tasks need")  # fmt: skip
+    assert ended.status == ComputePlanStatus.done, ended
+    assert [playground.model(task)["value"] for task in tasks] == [1, 2, 3, 4]
+
+
+def runs(playground: Playground, plan: ComputePlan, task: str) -> bool:
+    found = playground.clients[0].get_task(str(UUID(task)))
+    assert found.status is not ComputeTaskStatus.failed, plan
+    return found.status is ComputeTaskStatus.executing
