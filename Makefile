@@ -140,6 +140,10 @@ protos: $(INSTALLED)  ## Generate the stubs of protos/ again
 api: $(INSTALLED)  ## Print docs/api.md again from the declared schema
 	@$(RUN) -m backend.schema > docs/api.md.new && mv docs/api.md.new docs/api.md
 
+.PHONY: values
+values:  ## Print docs/values.md again from the charts' values
+	@python3 docs/values_table.py > docs/values.md.new && mv docs/values.md.new docs/values.md
+
 .PHONY: clean
 clean:  ## Remove caches and the coverage report, keep .venv and the network's state
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist

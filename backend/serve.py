@@ -34,6 +34,14 @@ def application(settings_path: Path) -> Any:
     return deployment.bind()
 
 
+def configured(arguments: dict[str, str]) -> Any:
+    """The same as `import_path` of a Serve configuration, whose `args` are `{"settings": "<path>"}`.
+
+    Replicas, their resources and autoscaling stand in that configuration and win (the chart's RayService).
+    """
+    return application(Path(arguments["settings"]))
+
+
 def _builder(settings_path: str) -> Callable[[], Any]:
     """What Serve calls in the replica: a function without arguments that returns the ASGI application."""
 

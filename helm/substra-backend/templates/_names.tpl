@@ -132,6 +132,10 @@ volumes:
   - name: object-store
     secret: {secretName: {{ . }}}
   {{- end }}
+  {{- with .Values.database.sslRootCertSecretName }}
+  - name: database-ca
+    secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+  {{- end }}
   {{- with .Values.objectStore.caSecretName }}
   - name: object-store-ca
     secret: {secretName: {{ . }}}
@@ -163,6 +167,11 @@ env:
     valueFrom:
       secretKeyRef: {name: {{ $database }}, key: {{ . }}}
   {{- end }}
+  # libpq reads these itself.
+  - {name: PGSSLMODE, value: {{ .Values.database.sslMode | quote }}}
+  {{- if .Values.database.sslRootCertSecretName }}
+  - {name: PGSSLROOTCERT, value: /etc/substra/database-ca/ca.crt}
+  {{- end }}
   {{- with .Values.server.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -180,6 +189,9 @@ volumeMounts:
   - {name: scratch, mountPath: /tmp}
   {{- if include "backend.storeSecret" . }}
   - {name: object-store, mountPath: /etc/substra/object-store, readOnly: true}
+  {{- end }}
+  {{- if .Values.database.sslRootCertSecretName }}
+  - {name: database-ca, mountPath: /etc/substra/database-ca, readOnly: true}
   {{- end }}
   {{- if .Values.objectStore.caSecretName }}
   - {name: object-store-ca, mountPath: /etc/substra/object-store-ca, readOnly: true}

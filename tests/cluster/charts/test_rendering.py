@@ -74,6 +74,35 @@ def test_rights_in_the_compute_namespace_are_of_its_pool_only() -> None:
     ]
 
 
+def test_pods_of_the_rayservice_are_shut_in_too() -> None:
+    found = rendered("substra-backend", variant("substra-backend", "on Serve"))
+    services = [document["spec"] for document in found if document["kind"] == "RayService"]
+    assert len(services) == 1
+    cluster = services[0]["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    specs = [
+        group["template"]["spec"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    ]
+    assert [spec["automountServiceAccountToken"] for spec in specs] == [True, False]
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "secret" not in services[0]["serveConfigV2"].lower()
+
+
+def test_gateway_sends_uploads_and_runners_to_the_plain_deployment() -> None:
+    found = rendered("substra-backend", variant("substra-backend", "on Serve"))
+    routes = [document["spec"]["rules"] for document in found if document["kind"] == "HTTPRoute"]
+    assert len(routes) == 1
+    plain, serve = routes[0]
+    assert {match["path"]["value"] for match in plain["matches"]} == {
+        f"/org-1/{name}" for name in ("function", "data_manager", "data_sample", "runner", "task")
+    }
+    assert plain["backendRefs"][0]["name"] == "it-substra-backend-server"
+    assert serve["backendRefs"][0]["name"] == "it-substra-backend-api-serve-svc"
+
+
 @pytest.mark.parametrize("chart", NAMES)
 def test_lint(chart: str) -> None:
     assert "0 chart(s) failed" in helm(

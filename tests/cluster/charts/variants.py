@@ -165,6 +165,19 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "substra-backend",
+        "on Serve",
+        {
+            "serve": {"mode": "rayservice", "workers": {"maxReplicas": 4}},
+            "database": {"sslMode": "verify-full", "sslRootCertSecretName": "database-ca"},
+            "server": {
+                "subpath": "org-1",
+                "ingress": {"enabled": True, "hostname": "substra.org-1.com"},
+                "gateway": {"enabled": True, "parentRefs": [{"name": "g"}]},
+            },
+        },
+    ),
+    (
         "substra-orchestrator",
         "small database",
         {
