@@ -6,13 +6,19 @@ from google.protobuf.message import DecodeError, Message
 
 from orchestrator.errors import Invalid, Malformed, Overloaded
 from orchestrator.state import Decision
+from protos.orchestrator.computetask_pb2 import RegisterTasksParam
+from protos.orchestrator.datasample_pb2 import UpdateDataSamplesParam
 from protos.orchestrator.event_pb2 import EVENT_ASSET_CREATED
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message, both ways; the original stops at 4 MiB, which 10,000 tasks outgrow."""
+MAX_TASKS = 10_000
+"""Tasks of one call, about as many as fit into the original's 4 MiB. A batch is decided and written in one turn
+of the channel's writer: with this many the others wait for a second or two, with more for as long as one client
+likes."""
 MAX_PARTS = 100_000
-"""Tasks with their inputs and outputs, samples, models, keys in one call: more than fit into the original's
-4 MiB. Larger ones would keep the channel's other writers waiting for many seconds."""
+"""Tasks with their inputs and outputs, samples, models, keys, links in one call, for the same end: these take a
+tenth of a task's time."""
 LARGEST_ASSET = 3_500_000
 """Bytes of one asset. Its events must reach every subscriber, and clients of the original take 4 MiB: a larger
 one would end their streams for ever."""
@@ -51,6 +57,10 @@ def checked_parts(request: Message) -> int:
         Invalid: they would keep the writer busy for many seconds.
     """
     parts = 0
+    if isinstance(request, RegisterTasksParam) and len(request.tasks) > MAX_TASKS:
+        raise Invalid(
+            f"{len(request.tasks)} tasks in one call, at most {MAX_TASKS} are allowed: send several calls"
+        )
     for field, value in request.ListFields():
         if field.name in COUNTED:
             parts += len(value)
@@ -58,6 +68,8 @@ def checked_parts(request: Message) -> int:
             parts += sum(len(task.inputs) + len(task.outputs) for task in value)
         elif field.name == "samples":
             parts += sum(len(sample.data_manager_keys) for sample in value)
+    if isinstance(request, UpdateDataSamplesParam):
+        parts += len(request.keys) * len(request.data_manager_keys)
     if parts > MAX_PARTS:
         raise Invalid(
             f"{parts} elements with their inputs and outputs in one call, at most {MAX_PARTS} are allowed"

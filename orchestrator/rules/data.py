@@ -154,7 +154,8 @@ def update_data_samples(
     events: list[NewEvent] = []
     for key in request.keys:
         changed = _own_sample(known, caller, key)
-        added = [m for m in request.data_manager_keys if m not in changed.data_manager_keys]
+        linked = set(changed.data_manager_keys)
+        added = [manager for manager in request.data_manager_keys if manager not in linked]
         _check_distinct(added)
         changed.data_manager_keys.extend(added)
         changes[key] = Put(ASSET_DATA_SAMPLE, key, changed, new=False)

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from orchestrator import validation as v
 from orchestrator.errors import BadRequest, Conflict, Denied, Invalid, NotFound
 from orchestrator.identity import Caller
@@ -81,11 +83,13 @@ class Batch:
 
     known: Known
     caller: Caller
-    now: Moment
+    created: Timestamp
     answer: RegisterTasksResponse = field(default_factory=RegisterTasksResponse)
     added: dict[str, Task] = field(default_factory=dict)
     messages: dict[str, ComputeTask] = field(default_factory=dict)
     """Wire forms of new tasks and of parents, parsed once a batch."""
+    plans: set[str] = field(default_factory=set)
+    """Plans that the caller owns."""
 
     def task(self, key: str) -> tuple[Task, ComputeTask] | None:
         """A task of the batch or of the channel, with its wire form."""
@@ -114,10 +118,9 @@ def register_tasks(
         if new.key in keys or known.is_taken(ASSET_COMPUTE_TASK, new.key):
             raise Conflict(TASK, new.key)
         keys.add(new.key)
-    batch = Batch(known, caller, now)
+    batch = Batch(known, caller, now.wire)
     decision = Decision(batch.answer)
-    for new in topological(request.tasks, known.tasks.keys()):
-        parents = parent_keys(new.inputs)
+    for new, parents in topological(request.tasks, known.tasks.keys()):
         task = _decide(batch, new, parents)
         batch.added[task.key] = task
         decision.changes.append(AddTask(task, parents, now.at))
@@ -144,25 +147,26 @@ def parent_keys(inputs: Iterable[ComputeTaskInput]) -> tuple[str, ...]:
 
 def topological(
     tasks: Sequence[NewComputeTask], stored: Container[str]
-) -> Iterator[NewComputeTask]:
-    """Kahn's order, breadth first: tasks without parents in the batch first, in request order.
+) -> Iterator[tuple[NewComputeTask, tuple[str, ...]]]:
+    """Kahn's order, breadth first: tasks without parents in the batch first, in request order; each with its
+    distinct parents.
 
     Raises:
         Invalid: some tasks are on a cycle or have a parent that nobody knows; says how many.
     """
-    batch = {new.key: new for new in tasks}
+    batch = {new.key: (new, parent_keys(new.inputs)) for new in tasks}
     children: dict[str, list[str]] = {}
     missing: dict[str, int] = {}
     ready: deque[str] = deque()
-    for new in tasks:
-        waits_for = [parent for parent in parent_keys(new.inputs) if parent in batch]
-        unknown = [p for p in parent_keys(new.inputs) if p not in batch and p not in stored]
-        missing[new.key] = len(waits_for) + len(unknown)
+    for name, (_, parents) in batch.items():
+        waits_for = [parent for parent in parents if parent in batch]
+        unknown = sum(parent not in batch and parent not in stored for parent in parents)
+        missing[name] = len(waits_for) + unknown
         for parent in waits_for:
-            children.setdefault(parent, []).append(new.key)
-        if not missing[new.key]:
-            ready.append(new.key)
-    order: list[NewComputeTask] = []
+            children.setdefault(parent, []).append(name)
+        if not missing[name]:
+            ready.append(name)
+    order: list[tuple[NewComputeTask, tuple[str, ...]]] = []
     while ready:
         key = ready.popleft()
         order.append(batch[key])
@@ -179,7 +183,10 @@ def topological(
 # ------------------------------------------------------------------ one task
 def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) -> Task:
     known, caller = batch.known, batch.caller
-    _check_plan(known, caller, new.compute_plan_key)
+    plan = new.compute_plan_key
+    if plan not in batch.plans:
+        _check_plan(known, caller, plan)
+        batch.plans.add(plan)
     found = [one for name in parent_names if (one := batch.task(name))]
     parents = [task for task, _ in found]
     function = known.function(new.function_key)
@@ -203,10 +210,10 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
     message = batch.answer.tasks.add(
         key=new.key,
         owner=caller.organization,
-        compute_plan_key=new.compute_plan_key,
+        compute_plan_key=plan,
         rank=max((parent.rank + 1 for _, parent in found), default=0),
         worker=worker,
-        creation_date=batch.now.wire,
+        creation_date=batch.created,
         logs_permission=logs,
         metadata=new.metadata,
         inputs=new.inputs,
@@ -220,7 +227,7 @@ def _decide(batch: Batch, new: NewComputeTask, parent_names: tuple[str, ...]) ->
         key=new.key,
         owner=caller.organization,
         worker=worker,
-        plan=new.compute_plan_key,
+        plan=plan,
         function=function.key,
         status=status,
         pending=sum(parent.status != STATUS_DONE for parent in parents),

@@ -199,6 +199,23 @@ def test_a_call_with_too_many_parts_is_refused_at_once(
     assert "at most 7" in str(refusal.value.details())
 
 
+def test_a_call_with_too_many_tasks_is_refused_before_it_takes_the_writers_turn(
+    a: Member, held: Connection
+) -> None:
+    """While a commit waits: the refusal does not."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(a.plan)
+        until(lambda: _is_waiting(held))
+        raw = b"\x0a\x00" * (limits.MAX_TASKS + 1)
+        with pytest.raises(grpc.RpcError) as refusal:
+            _send(a, REGISTER_TASKS, raw)
+        assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"at most {limits.MAX_TASKS} are allowed" in str(refusal.value.details())
+        held.rollback()
+        assert first.result(20)
+    limits.checked_parts(t.RegisterTasksParam(tasks=[t.NewComputeTask()] * limits.MAX_TASKS))
+
+
 def test_parts_of_samples_are_counted_with_their_managers() -> None:
     most = limits.MAX_PARTS
     sample = datasample_pb2.NewDataSample(data_manager_keys=["x"] * (most - 1))
@@ -206,7 +223,9 @@ def test_parts_of_samples_are_counted_with_their_managers() -> None:
     sample.data_manager_keys.append("x")
     with pytest.raises(Invalid, match="OE0101"):
         limits.checked_parts(datasample_pb2.RegisterDataSamplesParam(samples=[sample]))
-    keys = datasample_pb2.UpdateDataSamplesParam(keys=["x"], data_manager_keys=["x"] * most)
+    keys = datasample_pb2.UpdateDataSamplesParam(keys=["x"] * 300, data_manager_keys=["x"] * 300)
+    limits.checked_parts(keys)
+    keys.data_manager_keys.extend(["x"] * 40)  # each key is linked to each manager
     with pytest.raises(Invalid, match="OE0101"):
         limits.checked_parts(keys)
 

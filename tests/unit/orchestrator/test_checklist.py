@@ -36,6 +36,7 @@ def test_every_rpc_is_on_the_checklist() -> None:
 def test_every_limit_is_told_with_its_value() -> None:
     told = {
         limits.MAX_MESSAGE: f"{limits.MAX_MESSAGE // 2**20} MiB",
+        limits.MAX_TASKS: f"tasks of one call | {limits.MAX_TASKS:,}",
         limits.MAX_PARTS: f"{limits.MAX_PARTS:,}",
         limits.LARGEST_ASSET: f"{limits.LARGEST_ASSET / 1e6} MB",
         limits.LONGEST_REASON: f"{limits.LONGEST_REASON:,} characters",

@@ -18,6 +18,7 @@ from protos.orchestrator.function_pb2 import (
     FUNCTION_ACTION_READY,
 )
 from tests.unit.orchestrator import requests as r
+from tests.unit.orchestrator.budget import budget
 from tests.unit.orchestrator.channel import Channel
 
 BUILT = (FUNCTION_ACTION_BUILDING, FUNCTION_ACTION_READY)
@@ -158,6 +159,7 @@ def test_unknown_parent_is_refused(channel: Channel) -> None:
         channel.register(task)
 
 
+@budget(100)
 @given(st.lists(st.sets(st.integers(0, 30)), min_size=1, max_size=30), st.randoms())
 def test_any_acyclic_batch_is_sorted_parents_first(parents: list[set[int]], random: Any) -> None:
     tasks = [
@@ -166,7 +168,8 @@ def test_any_acyclic_batch_is_sorted_parents_first(parents: list[set[int]], rand
     ]
     random.shuffle(tasks)
     seen: set[str] = set()
-    for task in topological(tasks, ()):
-        assert {i.parent_task_output.parent_task_key for i in task.inputs} <= seen
+    for task, named in topological(tasks, ()):
+        assert {i.parent_task_output.parent_task_key for i in task.inputs} == set(named)
+        assert set(named) <= seen
         seen.add(task.key)
     assert len(seen) == len(parents)

@@ -9,6 +9,7 @@ from orchestrator.errors import Invalid, Malformed
 from protos.orchestrator.common_pb2 import Addressable
 from protos.orchestrator.function_pb2 import NewFunction
 from tests.unit.orchestrator import requests as r
+from tests.unit.orchestrator.budget import budget
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_a_whole_addressable_passes() -> None:
     assert v.addressable(r.address()) is None
 
 
+@budget(100)
 @given(st.text(max_size=300))
 def test_any_text_gets_an_answer(value: str) -> None:
     reasons = [v.key(value), v.name(value), v.checksum(value), v.storage_address(value)]
