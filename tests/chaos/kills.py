@@ -149,8 +149,12 @@ def _until_moved(story: Story, caller: Caller) -> float:
 
 
 def _standing(found: list[ProcessRow]) -> Counter[tuple[str, str | None]]:
-    """How many processes of each kept role an organization has."""
-    return Counter((row.role, row.organization) for row in found if row.role in KEPT)
+    """How many processes of each kept role an organization has; one runner stands for all.
+
+    What a runner starts for a moment looks like it, so their number says nothing.
+    """
+    standing = Counter((row.role, row.organization) for row in found if row.role in KEPT)
+    return Counter({who: 1 if who[0] == "runner" else n for who, n in standing.items()})
 
 
 def _until_healthy(layout: Layout, before: Counter[tuple[str, str | None]]) -> float:

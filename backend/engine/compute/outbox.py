@@ -80,17 +80,28 @@ _FINISH = text("""
     UPDATE work SET state = 'done', session = NULL, changed = now()
     WHERE kind = 'task' AND key = :key AND state = 'reporting'
 """)
+_WITHDRAW = text("""
+    WITH again AS (
+        UPDATE work SET state = 'new', session = NULL, lock_token = NULL, last_error = :reason,
+                        cause = :cause, waits_since = NULL, not_before = now(), changed = now()
+        WHERE kind = 'task' AND key = :key AND state = 'reporting' AND attempts <= :most RETURNING key
+    ), forgotten AS (
+        DELETE FROM model_file WHERE key = ANY(:models) AND EXISTS (SELECT FROM again)
+    )
+    DELETE FROM outbox WHERE task_key IN (SELECT key FROM again) RETURNING task_key
+""")
 _FORGET_MODELS = text("DELETE FROM model_file WHERE key = ANY(:keys)")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A result that is being reported."""
+    """A result that is being reported; `resumed`: by another one than who accepted it."""
 
     task: UUID
     channel: str
     accepted: Accepted
     attempts: int = 1
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,8 @@ class OutboxStore:
         row = self._connection.execute(_CLAIM, {"report": REPORT_S}).first()
         if row is None:
             return None
-        return Entry(row.task_key, row.channel, Accepted.model_validate(row.result), row.attempts)
+        accepted = Accepted.model_validate(row.result)
+        return Entry(row.task_key, row.channel, accepted, row.attempts, resumed=True)
 
     def later(self, task: UUID, error: str, after_s: float) -> None:
         self._connection.execute(_LATER, {"key": task, "error": error[:2000], "after": after_s})
@@ -172,6 +184,12 @@ class OutboxStore:
         """The result cannot be reported as it is: the task fails instead. Its models are forgotten."""
         self._connection.execute(_REPLACE, {"key": task, "result": accepted.model_dump_json()})
         self._log(task, channel, accepted)
+
+    def withdraw(self, task: UUID, models: list[UUID], reason: str, most: int) -> bool:
+        """The task runs again; False after more than `most` leases: nothing changed."""
+        cause = f"it will be tried again: {reason}"[:500]
+        values = {"key": task, "models": models, "reason": reason, "cause": cause, "most": most}
+        return self._connection.execute(_WITHDRAW, values).first() is not None
 
     def forget_models(self, keys: list[UUID]) -> None:
         self._connection.execute(_FORGET_MODELS, {"keys": keys})

@@ -5,9 +5,11 @@ from the row. The order is the contract's: performances, models in one call, DON
 """
 
 import contextlib
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -57,6 +59,10 @@ class Broken(Exception):
     """The result cannot be registered; the task fails with this reason."""
 
 
+class Lost(Broken):
+    """An output's file did not outlive the machine's last cut of power: nobody heard of the result yet."""
+
+
 class Reporter:
     """Reports the results of one organization. Holds no state: the row and the ledger have it all."""
 
@@ -83,6 +89,9 @@ class Reporter:
             self._forget(entry)
         except Finished:
             log.info("result_known", task=str(entry.task))
+        except Lost as lost:
+            self._run_again(entry, str(lost))
+            return False
         except Broken as broken:
             self._fail(entry, str(broken))
             return False
@@ -95,12 +104,22 @@ class Reporter:
         return True
 
     def store(self, entry: Entry) -> None:
-        """Take over what children read; done before is as good. Raises Broken, OSError."""
+        """Take over what children read; done before is as good. Raises Lost, Broken, OSError."""
         chain = entry.accepted.chainkeys
+        if entry.resumed and chain is None:  # the next step of keys cannot be taken twice
+            for model in entry.accepted.models:
+                self._check(entry.task, model)
         if chain is not None:
             chainkeys.keep(Path(chain.source), Path(chain.target))
         for model in entry.accepted.models:
             self._adopt(model.source, model.file)
+
+    def _check(self, task: UUID, model: AcceptedModel) -> None:
+        """A result is committed before its files are flushed, so power may leave the one without the others."""
+        if model.source.startswith("/") and not self._storage.exists(model.file):
+            path = Path(model.source)
+            if not path.exists() or _checksum(path, task) != model.checksum:
+                raise Lost(f"the file of output {model.identifier!r} was lost")
 
     def resume(self) -> bool:
         """Report one result that nobody reports at the moment; False when there is none."""
@@ -257,6 +276,19 @@ class Reporter:
             store.replace(entry.task, entry.channel, failed)
             store.later(entry.task, reason, 0.0)
 
+    def _run_again(self, entry: Entry, reason: str) -> None:
+        """The one exception to rule 1: what was committed is not there, and the ledger was told nothing."""
+        models = [model.key for model in entry.accepted.models]
+        with self._database.transaction() as session:
+            again = OutboxStore(session).withdraw(
+                entry.task, models, reason, self._settings.TASK_RETRIES
+            )
+        if again:
+            log.warning("result_lost", task=str(entry.task), reason=reason)
+            self._sweep(entry)
+        else:
+            self._fail(entry, reason)
+
     def _later(self, entry: Entry, error: Exception) -> None:
         reason = str(error) or repr(error)
         log.warning("report_later", task=str(entry.task), attempts=entry.attempts, error=reason)
@@ -291,3 +323,11 @@ class Reporter:
             with contextlib.suppress(OSError):  # the janitor removes it
                 for key in list(self._storage.keys(entry.accepted.arrived)):
                     self._storage.delete(key)
+
+
+def _checksum(path: Path, task: UUID) -> str:
+    """That of a model: its bytes and its task's key."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(str(task).encode("ascii"))
+    return digest.hexdigest()

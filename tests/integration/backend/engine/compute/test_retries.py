@@ -1,5 +1,11 @@
 """What is tried again, how often, and what never is."""
 
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from backend.engine.compute.results import Result, model_file, model_key
 from tests.integration.backend.engine.world import World, eventually
 
 
@@ -70,3 +76,41 @@ def test_what_earlier_attempts_took_counts_for_the_limit_of_staging(world: World
     world.images.slow.clear()
     world.images.refused[IMAGE] = OSError("no space left")
     eventually(lambda: world.status(task) == "STATUS_FAILED", "given up at once")
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_result_whose_file_was_lost_with_the_power_is_made_again(
+    world: World, left: bytes | None
+) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    cut_off(world, session, world.result(world.lease(session)), left)
+    assert world.reporter.resume() is True
+    assert world.status(task) == "STATUS_EXECUTING"
+    lease = world.lease(session)
+    assert lease["task"] == str(task)
+    world.give(session, world.result(lease, b"again"))
+    assert world.status(task) == "STATUS_DONE"
+    key = model_key(task, "model", 0)
+    assert world.storage.local_path(model_file(key)).read_bytes() == b"again"
+
+
+def test_a_task_whose_results_are_lost_again_and_again_fails(world: World) -> None:
+    task = world.task(world.plan(), world.function())
+    session = world.session()
+    cut_off(world, session, world.result(world.lease(session)), b"")
+    world.execute("UPDATE work SET attempts = 99 WHERE key = :key", key=task)
+    assert world.reporter.resume() is True
+    assert world.reporter.resume() is True
+    assert world.status(task) == "STATUS_FAILED"
+    assert world.count("outbox") == 0
+
+
+def cut_off(world: World, session: UUID, result: Result, left: bytes | None) -> None:
+    """A result is accepted, and power fails before it is reported: `left` is what its model's file holds."""
+    assert world.service.give(session, result) is not None
+    path = Path(str(result.outputs[0].path))
+    path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    world.expire()
