@@ -70,13 +70,16 @@ class Zygotes:
         name = self.identity(environment)
         if time.monotonic() < self._refused.get(name, (0.0, 0.0))[0]:
             raise NoZygote
-        try:
-            self._attach(name, environment, stopped)
-            return self._connection(name, {"kind": "task"})
-        except (OSError, wire.BrokenMessage, ValueError) as error:
-            self._forget(name)
-            self._refuse(name, f"it does not answer: {error}")
-            raise NoZygote from error
+        for tried in (False, True):  # the one that we hold may be retiring: others needed its place
+            try:
+                self._attach(name, environment, stopped)
+                return self._connection(name, {"kind": "task"})
+            except (OSError, wire.BrokenMessage, ValueError) as error:
+                self._forget(name)
+                if tried:
+                    self._refuse(name, f"it does not answer: {error}")
+                    raise NoZygote from error
+        raise NoZygote
 
     def refuse(self, environment: Environment, flaw: str) -> None:
         """It said itself that its children would not be pristine."""
@@ -93,9 +96,22 @@ class Zygotes:
             log.warning("zygote %s cannot be used, functions start cold: %s", name, flaw)
 
     def warm(self, environment: Environment, names: list[str]) -> None:
-        """Let the living zygote import these names between two tasks."""
+        """Let the living zygote import these names between two tasks; others go if they then are too large."""
         with contextlib.suppress(OSError, ValueError):
-            self._connection(self.identity(environment), {"kind": "warm", "names": names}).close()
+            name = self.identity(environment)
+            connection = self._connection(name, {"kind": "warm", "names": names})
+            grown = threading.Thread(
+                target=self._grown, args=(connection,), name="warmed", daemon=True
+            )
+            grown.start()
+
+    def _grown(self, connection: socket.socket) -> None:
+        """Wait for the end of the imports, then look at the memory of all: else the next start would."""
+        with connection:
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            if poll.poll(1e3 * _START_S):
+                self._retire(self._living(), coming=False)
 
     def close(self) -> None:
         """Let go of all zygotes; those that nobody holds end by themselves."""
@@ -230,21 +246,31 @@ class Zygotes:
 
     def _make_room(self) -> None:
         """Retire the least recently used zygotes beyond the limits, the coming one counted."""
+        for name in self._retire(self._living(), coming=True):
+            self._forget(name)
+
+    def _living(self) -> list[tuple[float, str, int]]:
+        """Last use, name and bytes of each zygote, least recently used first."""
         living = []
         for file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 state = json.loads(file.read_text("utf-8"))
                 if _start_time(state["pid"]) == state["start"]:
                     living.append((file.stat().st_mtime, file.stem, _memory(state["pid"])))
-        living.sort()
-        while living and (
-            len(living) >= self._session.zygotes
+        return sorted(living)
+
+    def _retire(self, living: list[tuple[float, str, int]], *, coming: bool) -> list[str]:
+        """Those that have to go are told so; without a `coming` one the last used stays, however large."""
+        most, gone = self._session.zygotes - coming, []
+        while len(living) > (0 if coming else 1) and (
+            len(living) > most
             or sum(size for _used, _name, size in living) > self._session.zygotes_memory_bytes
         ):
             _used, name, _size = living.pop(0)
             with contextlib.suppress(OSError, ValueError):
                 self._connection(name, {"kind": "retire"}).close()
-            self._forget(name)
+            gone.append(name)
+        return gone
 
 
 def _final_pid(process: subprocess.Popen[bytes]) -> int:
@@ -290,9 +316,13 @@ def _start_time(pid: int) -> int:
 
 
 def _memory(pid: int) -> int:
-    """Proportional set size, bytes; 0 when it can't be read."""
+    """What a zygote holds, bytes; 0 when it can't be read.
+
+    All of its anonymous memory, though its children share it for the moment, and its part of mapped files.
+    """
+    total = 0
     with contextlib.suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+            if line.startswith(("Anonymous:", "Pss_File:")):
+                total += int(line.split()[1]) * 1024
+    return total

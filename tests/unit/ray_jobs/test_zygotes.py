@@ -115,6 +115,29 @@ def test_zygotes_over_the_memory_cap_make_room(network: Network) -> None:
     assert len([pid for pid in network.zygote_pids() if is_alive(pid)]) == 1
 
 
+def test_a_zygote_that_grows_by_what_it_learns_makes_others_go(
+    network: Network, image: dict[str, Any]
+) -> None:
+    package(image, "large", "kept = b'x' * (120 << 20)\n")
+    network.start(zygotes_memory_bytes=100 << 20)
+    assert network.perform(TRIVIAL)["profile"]["start"] == "zygote"
+    (first,) = network.zygote_pids()
+    learning = PREAMBLE + "import large\nwrite('model', 'x')\n"
+    assert network.perform(learning, environment=image)["profile"]["start"] == "zygote"
+    wait_for(lambda: not is_alive(first), 10)  # nobody starts a zygote meanwhile
+    assert network.perform(learning, environment=image)["profile"]["start"] == "zygote"
+
+
+def test_a_zygote_that_retires_is_replaced_at_once(network: Network) -> None:
+    """Its place was needed, but it still is there: it serves a task of another runner."""
+    network.start()
+    network.perform(TRIVIAL)
+    (state,) = (network.run_folder / "z").glob("*.json")
+    address = state.with_suffix(".s")
+    address.unlink()  # nobody listens, and the runner's own connection is open
+    assert network.perform(TRIVIAL)["profile"]["start"] == "zygote"
+
+
 def test_zygote_holds_libraries_and_no_data(network: Network, image: dict[str, Any]) -> None:
     """Neither the code nor the inputs nor the environment of a function are in the next one's process."""
     network.start()
