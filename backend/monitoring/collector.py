@@ -25,8 +25,9 @@ SEEN_S = 150
 """A runner's sign of life is noted at most once a minute."""
 _TASKS = text("""
     SELECT 'compute_task' AS name,
-           count(*) FILTER (WHERE start_date IS NOT NULL
-                            OR status IN ('STATUS_WAITING_FOR_EXECUTOR_SLOT', 'STATUS_DONE')) AS received,
+           count(*) FILTER (WHERE status NOT IN (
+               'STATUS_WAITING_FOR_BUILDER_SLOT', 'STATUS_BUILDING',
+               'STATUS_WAITING_FOR_PARENT_TASKS')) AS received,
            count(*) FILTER (WHERE start_date IS NOT NULL) AS started,
            count(*) FILTER (WHERE status = 'STATUS_FAILED' AND start_date IS NOT NULL) AS failed,
            count(*) FILTER (WHERE status = 'STATUS_DONE') AS succeeded
@@ -37,6 +38,7 @@ _TASKS = text("""
            count(*) FILTER (WHERE status = 'FUNCTION_STATUS_READY')
     FROM function WHERE owner = :me
 """)
+"""No row may leave a count again: a counter that falls is taken for a restart."""
 _RUNNERS = text("""
     SELECT s.name, bool_or(COALESCE(s.last_seen, s.created) > now() - make_interval(secs => :seen)) AS up,
            count(w.id) AS active

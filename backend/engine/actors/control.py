@@ -186,7 +186,7 @@ class ControlPlane:
         scheduler = Scheduler(settings, database, self._preparation, wake, counters)
         chores = Chores(database, me, storage, drop_model, ledger)
         janitor = Janitor(settings, database, storage, cache, chainkeys, ledger, wake)
-        bounds = Bounds(settings, database, used, counters)
+        bounds = Bounds(settings, database, used, counters, self._preparation.touch)
         loops = [
             self._loop("scheduler", scheduler.turn, "new", 0.5, scheduler.inherit),
             self._loop("reporter", reporter.resume, "outbox", 1.0),

@@ -1,7 +1,8 @@
 """Size limits of caches, images and the package cache: the least recently used goes, never what is in use.
 
 In use is what an offered or running task names, what was handed out a short while ago (its offer may not be
-committed yet), and every layer of an image of our own functions: nobody else has it.
+committed yet), what is here of a task whose other inputs are on their way, and every layer of an image of our
+own functions: nobody else has it.
 """
 
 import os
@@ -76,8 +77,15 @@ class Bounds:
     """Keeps one organization's stores within their limits."""
 
     def __init__(
-        self, settings: Settings, database: Database, used: LastUse, counters: Counters
+        self,
+        settings: Settings,
+        database: Database,
+        used: LastUse,
+        counters: Counters,
+        touch: Callable[[], None] = lambda: None,
     ) -> None:
+        """`touch` notes the use of what no offer names yet: inputs of tasks that are being prepared."""
+        self._touch = touch
         self._settings = settings
         self._database = database
         self._used = used
@@ -99,6 +107,7 @@ class Bounds:
 
     def enforce(self) -> None:
         """Remove what is too much of each store, and what cut fetches left."""
+        self._touch()
         settings = self._settings
         kinds = ("models", "data_samples", "objects")  # objects: copies out of a bucket
         assets = list(self._folders(*(self._cache / kind for kind in kinds)))
@@ -125,6 +134,8 @@ class Bounds:
         if not limit or sum(entry.size for entry in entries) <= limit:
             return
         for entry in surplus(entries, limit, in_use(), time.monotonic() - grace_s):
+            if self._used.since(entry.path, entry.used):
+                continue  # handed out since we looked: removing the others took a while
             self._remove(entry.path)
             self._counters.add("substra_storage_evicted_bytes", entry.size, store=store)
             log.info("evicted", store=store, name=entry.path.name, size=entry.size)

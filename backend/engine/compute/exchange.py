@@ -22,10 +22,11 @@ from backend.engine.compute.cluster.leases import PodLeases
 from backend.engine.compute.decisions import Answer, Verdict, back_off_s, worn_out
 from backend.engine.compute.demands import Site
 from backend.engine.compute.giving_up import fail_internally
+from backend.engine.compute.offering import BROUGHT
 from backend.engine.compute.outbox import Entry, OutboxStore
 from backend.engine.compute.queue import Beat, Claimed, WorkQueue
 from backend.engine.compute.reporting import Broken, Reporter
-from backend.engine.compute.results import STEPS, Accepted, Result, Unacceptable, accept
+from backend.engine.compute.results import Accepted, Result, Unacceptable, accept, steps_of
 from backend.engine.compute.sessions import Bound, SessionStore, digest
 from backend.kit.database import Database
 from backend.kit.errors import Unauthenticated
@@ -40,6 +41,8 @@ TRUSTED_S = 60.0
 """How long a session's token is believed without asking the database again."""
 MARKER = 1 << 20
 """What a log may hold beyond its head and tail, in bytes: our own lines, and the mark of what was left out."""
+OURS = (AFTER, BROUGHT)
+"""Members of an offer that are none of a lease."""
 LOOKS = 8
 """Claims that one look for work may spend on tasks that turn out to be over."""
 
@@ -120,8 +123,8 @@ class RunnerService:
                     "task_repeated", task=str(result.task), attempt=held.attempts, reason=reason
                 )
                 return None
+            offer = held.offer or {}
             try:
-                offer = held.offer or {}
                 accepted = accept(
                     result,
                     offer.get("outputs", []),
@@ -134,7 +137,7 @@ class RunnerService:
                 log.warning("result_unacceptable", task=str(result.task), reason=str(error))
                 accepted = Accepted(failure="INTERNAL", reason=str(error))
             self._counters.add("substra_task_starts", start=result.start)
-            steps = {s: int(result.steps[s]) for s in STEPS if s in result.steps}
+            steps = steps_of(result, offer.get(BROUGHT, 0))
             return store.put(result.task, held.channel, result.lock_token, accepted, steps)
 
     def _repeats(self, result: Result, attempts: int) -> bool:
@@ -261,7 +264,7 @@ class RunnerService:
 
 def lease(work: Claimed) -> dict[str, Any]:
     """The lease as it goes to a runner (the runner protocol)."""
-    offer = {name: value for name, value in (work.offer or {}).items() if name != AFTER}
+    offer = {name: value for name, value in (work.offer or {}).items() if name not in OURS}
     return {"task": str(work.key), "lock_token": work.lock_token, **offer}
 
 

@@ -24,6 +24,11 @@ class LastUse:
         with self._lock:
             return self._moments.get(str(path), self._began)
 
+    def since(self, path: Path, moment: float) -> bool:
+        """Whether it was used after this moment."""
+        with self._lock:
+            return self._moments.get(str(path), moment) > moment
+
     def forget(self, path: Path) -> None:
         with self._lock:
             self._moments.pop(str(path), None)

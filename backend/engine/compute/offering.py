@@ -19,6 +19,8 @@ from backend.settings import Settings
 
 AHEAD = 64
 """Most tasks that one call prepares ahead of their turn."""
+BROUGHT = "brought_us"
+"""Member of a lease that is not the runner's: microseconds that its inputs took to come here."""
 MOST_KEPT = 10_000
 """Tasks remembered as awaited; of one that was forgotten the bridge hears in a hurry, no more."""
 
@@ -32,6 +34,7 @@ class Local:
     needs: Needs
     transferred_us: int | None = None
     chainkeys: Path | None = None
+    brought_us: int = 0  # spent on inputs that were not here
 
 
 class Inputs(Protocol):
@@ -158,6 +161,7 @@ class Offering:
             "variables": self.variables,
             "plan": str(context.plan),
             AFTER: sorted(map(str, context.after)),
+            **({BROUGHT: local.brought_us} if local.brought_us else {}),
             "rank": context.rank,
             "function": str(context.function),
             "timeout_s": self._run_s,

@@ -86,6 +86,7 @@ class Preparation:
         self._canceled = canceled
         self._count = threading.Lock()
         self._flying = 0
+        self._in_hand: dict[UUID, TaskContext] = {}
         self._is_canceling = (
             False  # one batch at a time, or those of a ledger that is away would pile up
         )
@@ -152,6 +153,14 @@ class Preparation:
         """Whether a task that turns ready needs nobody to hurry (`Offering.awaited`)."""
         return self.offering.awaited(key)
 
+    def touch(self) -> None:
+        """What is here already of tasks whose other inputs are on their way counts as used now."""
+        for context in list(self._in_hand.values()):
+            if context.image:
+                self._images.present(context.image)
+            for asset in context.inputs:
+                self._cache.present(asset)
+
     def close(self) -> None:
         for pool in (self._pool, self._fetching, self._canceling):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -163,12 +172,14 @@ class Preparation:
                 if not WorkQueue(session).extend(work):  # it waited too long for a thread
                     return
                 waited_s = PreparingStore(session).begin(work)
+            self._in_hand[work.key] = context
             over = partial(self._over, work)
             with heartbeat(self._database, work, over=over, signal=self._canceled) as stopped:
                 self._bring_in_time(work, context, stopped, waited_s)
         except Exception as error:  # the lease runs out, and the task is looked at again
             log.exception("preparation_failed", task=str(work.key), error=repr(error))
         finally:
+            self._in_hand.pop(work.key, None)
             with self._count:
                 self._flying -= 1
 
@@ -265,7 +276,10 @@ class Preparation:
         chainkeys = None
         if self._chainkeys.wanted(context.plan_tag):
             chainkeys = self._chainkeys.bring(context.plan, context.plan_tag)
-        return Local(self._inputs(context, stopped), environment, wanted, duration, chainkeys)
+        started = time.monotonic()
+        inputs = self._inputs(context, stopped)
+        brought = decisions.clamp_microseconds(time.monotonic() - started)
+        return Local(inputs, environment, wanted, duration, chainkeys, brought)
 
     def _inputs(self, context: TaskContext, stopped: Callable[[], bool]) -> dict[UUID, str]:
         """Where the inputs are; those that are missing are fetched side by side."""

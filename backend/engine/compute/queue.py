@@ -28,6 +28,8 @@ TOPIC = {
     Kind.DELETE: "chore",
 }
 """The signal that the loop waits on which does this kind of work (`wakeups.Wakeups`)."""
+URGENT = {Kind.CANCEL: 1}
+"""Chores that stand before all others: thousands of outputs to remove must not hold up a cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class WorkQueue:
                 "key": w.key,
                 "channel": w.channel,
                 "compute_plan_key": w.compute_plan_key,
-                "priority": w.priority,
+                "priority": w.priority or URGENT.get(w.kind, 0),
                 "offer": w.offer,
                 **NOTHING,
                 **(w.offer or {}).get("resources", {}),

@@ -4,6 +4,7 @@ The runner judges from files, we judge from the runner's words and the files bel
 """
 
 import hashlib
+import math
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from backend.engine.compute.decisions import is_performance
 MOST_LOG = 3 * 1024 * 1024
 LOG = "log"
 """The log's name among what a pod sends: no output's is so short."""
+MOST_US = 2**53
 STEPS = ("prepare_inputs", "task_execution", "save_outputs")
 Category = Literal["EXECUTION", "INTERNAL"]
 
@@ -118,6 +120,18 @@ class Arrived:
 def arrival_name(identifier: str) -> str:
     """The name under which a pod sends an output, whose identifier may be any text."""
     return hashlib.sha256(identifier.encode()).hexdigest()[:32]
+
+
+def steps_of(result: Result, brought_us: int = 0) -> dict[str, int]:
+    """Microseconds by step (compute.md 7). `brought_us`: what ring 1 spent on the inputs before the lease."""
+    steps = {
+        name: int(min(max(duration, 0), MOST_US))
+        for name in STEPS
+        if math.isfinite(duration := result.steps.get(name, math.nan))
+    }
+    if brought_us and STEPS[0] in steps:
+        steps[STEPS[0]] += brought_us
+    return steps
 
 
 class Unacceptable(Exception):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.engine.images.stand_ins import network_environment, readable_places
 from backend.settings import Settings
 from network import control, settings_files
 from network.layout import Layout, UnusableFolder
@@ -186,3 +187,12 @@ def test_run_lines_learn_no_password_of_an_index() -> None:
         "UV_INDEX": "own=https://index.example/a https://index.example/b",
         "HTTPS_PROXY": "http://proxy.example:3128",
     }
+
+
+def test_run_lines_know_a_private_authority_by_every_usual_name() -> None:
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+    given = dict.fromkeys(names, "/etc/own/ca.pem")
+    seen = network_environment(capture({**given, "HOME": "/home/me"}))
+    assert {name: seen.get(name) for name in names} == given
+    assert "HOME" not in seen
+    assert readable_places(given) == ["/etc/own/ca.pem"]

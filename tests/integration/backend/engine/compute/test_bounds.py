@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,10 +37,10 @@ class Stores:
         self.used = LongAgo()
         self.counters = Counters(database)
 
-    def bounds(self, **limits: int) -> Bounds:
+    def bounds(self, touch: Callable[[], None] = lambda: None, **limits: int) -> Bounds:
         settings = Settings(MEDIA_ROOT=self.media, IMAGE_BUILD_TIMEOUT=60, ZYGOTES_IDLE_S=60)
         settings = settings.model_copy(update=limits)
-        return Bounds(settings, self.database, self.used, self.counters)
+        return Bounds(settings, self.database, self.used, self.counters, touch)
 
     def model(self, size: int = 1000) -> Path:
         folder = self.media / "cache" / "models"
@@ -102,6 +103,29 @@ def test_assets_go_by_their_last_use_and_those_of_tasks_stay(stores: Stores) -> 
     with stores.database.reading() as connection:
         value = connection.execute(text("SELECT value FROM metric_counter")).scalar_one()
     assert value == 1000
+
+
+def test_what_is_here_of_a_task_that_waits_for_the_rest_stays(stores: Stores) -> None:
+    waiting, old = stores.model(), stores.model()
+    stores.bounds(lambda: stores.used.touch(waiting), CACHE_MAX_BYTES=1500).enforce()
+    assert waiting.exists()
+    assert not old.exists()
+
+
+def test_what_is_handed_out_while_others_are_removed_stays(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [stores.model(), stores.model()]
+    bounds = stores.bounds(CACHE_MAX_BYTES=500)
+    remove = bounds._remove
+
+    def meanwhile(path: Path) -> None:
+        remove(path)
+        stores.used.touch(*(other for other in paths if other != path))
+
+    monkeypatch.setattr(bounds, "_remove", meanwhile)
+    bounds.enforce()
+    assert sorted(path.exists() for path in paths) == [False, True]
 
 
 def test_within_the_limit_nothing_goes(stores: Stores) -> None:

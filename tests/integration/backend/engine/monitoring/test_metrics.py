@@ -63,6 +63,26 @@ def test_a_scrape_shows_what_was_done_and_what_waits(world: World, api: httpx.Cl
     assert not [name for name in found if keys.search(name)]
 
 
+def test_counts_never_fall_when_waiting_tasks_are_canceled(world: World, api: httpx.Client) -> None:
+    """A counter that falls is a restart to Prometheus, which then counts everything once more."""
+    plan = world.plan()
+    tasks = [world.task(plan, world.function()) for _ in range(2)]
+    eventually(lambda: all(world.work_state(task) == "ready" for task in tasks), "prepared")
+    before = scrape(api)
+    world.mine.cancel_plan(plan)
+    eventually(lambda: all(world.status(task) == "STATUS_CANCELED" for task in tasks), "canceled")
+    received = 'celery_tasks_received_total{hostname="org-1",name="compute_task"}'
+    assert before[received] == 2
+    eventually(
+        lambda: all(world.row_status(task) == "STATUS_CANCELED" for task in tasks), "the events"
+    )
+    after = scrape(api)
+    fallen = [
+        n for n in before if n.startswith("celery_") and "_total" in n and after[n] < before[n]
+    ]
+    assert fallen == []
+
+
 def test_the_counts_of_requests_reach_the_scrape(world: World, api: httpx.Client) -> None:
     other = Counters(world.database)
     passed = CountedRequests(_answering(404), lambda: other)
