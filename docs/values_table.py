@@ -17,7 +17,8 @@ CHARTS = {
 HEAD = """# Values of the charts
 
 Made by `make values` from the charts' own `values.yaml`; their schemas refuse what is not named here.
-Names that Substra 1.0's chart had have kept their meaning; [migration](migration.md#values) translates the others.
+Names that Substra 1.0's chart had have kept their meaning;
+[migration](migration.md#values) translates the others.
 """
 LINE = re.compile(r"^( *)([A-Za-z]\w*):(?: +(.*?))?$")
 
