@@ -113,9 +113,20 @@ bench-long: $(INSTALLED)  ## The same for a plan of 10,000 tasks: the last thous
 # ---- container image
 
 .PHONY: images
-images:  ## Build the container image (IMAGE=name:tag ENGINE=docker|podman|buildah PUSH=1 BUILD_OPTIONS=…)
+images:  ## Build the container image (IMAGE=name:tag ENGINE=docker|podman|buildah PLATFORMS=linux/amd64,linux/arm64 PUSH=1)
+ifeq ($(PLATFORMS),)
 	@$(ENGINE) build $(BUILD_OPTIONS) --tag $(IMAGE) .
 	@$(if $(PUSH),$(ENGINE) push $(PUSH_OPTIONS) $(IMAGE))
+else ifeq ($(notdir $(ENGINE)),docker)
+	@$(ENGINE) buildx build $(BUILD_OPTIONS) --platform $(PLATFORMS) $(if $(PUSH),--push $(PUSH_OPTIONS)) --tag $(IMAGE) .
+else
+	@$(ENGINE) build $(BUILD_OPTIONS) --platform $(PLATFORMS) --manifest $(IMAGE) .
+	@$(if $(PUSH),$(ENGINE) manifest push --all $(PUSH_OPTIONS) $(IMAGE) docker://$(IMAGE))
+endif
+
+.PHONY: sbom
+sbom:  ## What the image holds, as CycloneDX: sbom.json
+	@python3 requirements/sbom.py > sbom.json
 
 # ---- quality
 
