@@ -25,6 +25,7 @@ from backend.engine.compute.leases import LoopLeases
 from backend.engine.compute.local import Host, PlainHost, RunnerPool
 from backend.engine.compute.loops import Keeper, Loop
 from backend.engine.compute.offering import Images, Inputs, Offering
+from backend.engine.compute.power import after_a_boot
 from backend.engine.compute.preparation import Preparation
 from backend.engine.compute.reporting import Reporter
 from backend.engine.compute.scheduler import Scheduler
@@ -40,6 +41,7 @@ from backend.kit.migrations import prepare
 from backend.monitoring.counters import Counters
 from backend.node import Node
 from backend.ports.secrets import open_secrets
+from backend.ports.storage import Storage
 from backend.settings import Settings
 
 log = structlog.get_logger()
@@ -94,6 +96,8 @@ class ControlPlane:
     def start(self) -> None:
         """Bring the schema up, then start every loop."""
         prepare(self._node.database)
+        if self._settings.COMPUTE != "kuberay":
+            after_a_boot(self._settings.MEDIA_ROOT, self._node.database)
         self._wakeups.listen()
         self._threads = self._build()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -164,7 +168,8 @@ class ControlPlane:
         if settings.COMPUTE == "kuberay":
             from backend.engine.compute.cluster.pods import pods  # the Kubernetes client is large
 
-            there = pods(settings, database, storage, cache, chainkeys, reporter, wake)
+            there = pods(settings, database, storage, cache, chainkeys, reporter, wake,
+                         node.exchange, partial(moved, kind="image"))  # fmt: skip
             inputs, images, offering = there.inputs, there.images, there.offering
             drop_model = there.inputs.drop_model
             runners = self._loop("runners", there.pool.turn, "ready", 0.5)
@@ -196,7 +201,7 @@ class ControlPlane:
             runners,
         ]
         if settings.BUILDER_ENABLED:
-            builder = _builder(settings, store)
+            builder = _builder(settings, store, storage)
             canceled = self._wakeups.signal("cancel")
             builds = Builds(settings, database, storage, ledger, builder, canceled, counters)
             for number in range(max(1, settings.BUILDER_CONCURRENCY)):
@@ -229,12 +234,12 @@ class ControlPlane:
         return Threaded(f"event-bridge:{channel}", bridge.run, lambda: bridge.beat, lambda: False)
 
 
-def _builder(settings: Settings, store: ImageStore) -> ImageBuilder:
+def _builder(settings: Settings, store: ImageStore, storage: Storage) -> ImageBuilder:
     """What makes function images of archives."""
     if settings.BUILDER == "kaniko":
         from backend.engine.images.in_cluster import InCluster  # the Kubernetes client is large
 
-        return InCluster(settings)
+        return InCluster(settings, storage)
     builder = EmbeddedBuilder(
         settings.MEDIA_ROOT,
         run_environment=settings.RUN_ENVIRONMENT,
