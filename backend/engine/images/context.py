@@ -5,7 +5,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backend.assets import archives
@@ -15,17 +15,17 @@ class ContextError(ValueError):
     """The archive or a COPY cannot be taken; the text is for the build log."""
 
 
-def unpack_context(archive: Path, target: Path) -> None:
+def unpack_context(archive: Path, target: Path, pulse: Callable[[], None] = lambda: None) -> None:
     """Unpack a function's archive (zip, or tar with any compression) into the empty folder `target`.
 
     What the upload accepts is what is unpacked: regular files with their executable bit, folders, hard links
-    to earlier files as copies.
+    to earlier files as copies. What `pulse` raises between two pieces ends it.
 
     Raises:
         ContextError: neither zip nor tar, damaged, names that leave the folder, links, devices, or too large.
     """
     try:
-        archives.unpack(archive, target)
+        archives.unpack(archive, target, pulse=pulse)
     except archives.NotAnArchive as error:
         raise ContextError(f"the archive cannot be read: {error}") from None
     except archives.ArchiveRefused as error:
@@ -143,8 +143,8 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and archives.is_tar(path)
 
 
-def unpack_added(archive: Path, target: Path) -> None:
+def unpack_added(archive: Path, target: Path, pulse: Callable[[], None] = lambda: None) -> None:
     """Unpack what ADD takes apart. Raises ContextError as `unpack_context`."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    unpack_context(archive, target)
+    unpack_context(archive, target, pulse)

@@ -1,6 +1,7 @@
 """What a COPY, ADD or WORKDIR lays into an image: a layer written straight from the context."""
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class CopyPlan:
     context: Context
     listing: Listing
     scratch: Path
+    pulse: Callable[[], None] = lambda: None
     names: dict[str, Path | None] = field(default_factory=dict)
 
     def gather(self) -> "CopyPlan":
@@ -39,7 +41,7 @@ class CopyPlan:
                 self._take_folder(self.context, source, target)
             elif step.unpack and is_archive(path):
                 added = self.scratch / f"added-{number}"
-                unpack_added(path, added)
+                unpack_added(path, added, self.pulse)
                 self._take_folder(Context(added), "", target)
             else:
                 self._put(posixpath.join(target, path.name) if folder else target, path)
@@ -62,7 +64,7 @@ class CopyPlan:
     def write(self, target: Path) -> LayerWriter:
         """Write the layer's file; the closed writer tells digest, size and count."""
         mode = self.step.mode
-        with LayerWriter(target) as writer:
+        with LayerWriter(target, self.pulse) as writer:
             for name in sorted({*self.names, *folder_entries(self.names)}):
                 path = self.names.get(name)
                 if path is None:

@@ -132,10 +132,12 @@ class EmbeddedBuilder:
         self, archive: Path, work: Path, log: BuildLog, stopped: Callable[[], bool]
     ) -> Manifest:
         deadline = time.monotonic() + (self._timeout_s or math.inf)
+        processes = Processes(work / "tmp", log, deadline, stopped)
+        pulse = processes.check
         context = work / "context"
         context.mkdir()
         log.line(_ABOUT)
-        unpack_context(archive, context)
+        unpack_context(archive, context, pulse)
         dockerfile = _read(context)
         interpreter = self._interpreters.find(dockerfile.base.python)
         _check_entrypoint(dockerfile.entrypoint, interpreter, log)
@@ -143,8 +145,7 @@ class EmbeddedBuilder:
         log.hide(work, "")
         (work / "tmp").mkdir()
         write_stand_ins(work / "tools", interpreter)
-        tree = BuildTree(work, self._store, interpreter, log)
-        processes = Processes(work / "tmp", log, deadline, stopped)
+        tree = BuildTree(work, self._store, interpreter, log, pulse)
         runner = Runner(
             tree,
             processes,
@@ -162,6 +163,7 @@ class EmbeddedBuilder:
             tree,
             runner,
             interpreter,
+            pulse,
         )
         build.start(dockerfile)
         for number, step in enumerate(dockerfile.steps, start=2):
@@ -216,6 +218,7 @@ class _Build:
     tree: BuildTree
     runner: Runner
     interpreter: Interpreter
+    pulse: Callable[[], None]
     key: str = ""
     layers: list[Layer] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -287,7 +290,7 @@ class _Build:
         """The layer of the present key: found, or made by `make` in the tree and kept."""
         if self._cached():
             return
-        with self.store.locked(f"state-{self.key}"):
+        with self.store.locked(f"state-{self.key}", self.pulse):
             if self._cached():
                 return
             self.tree.prepare()
@@ -345,7 +348,7 @@ class _Build:
             self._adopt(scratch, writer.digest, writer.size)
 
     def _copy(self, step: Copy) -> None:
-        plan = CopyPlan(step, self.context, self._state(), self.work).gather()
+        plan = CopyPlan(step, self.context, self._state(), self.work, self.pulse).gather()
         scratch = self.store.scratch_path()
         writer = plan.write(scratch)
         self._advance("copy", step.target, writer.digest)

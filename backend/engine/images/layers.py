@@ -6,7 +6,7 @@ import os
 import posixpath
 import stat
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
@@ -19,33 +19,47 @@ _MOMENT = 1_000_000_000  # one fixed mtime: the same files give the same bytes
 class _Hashing(io.RawIOBase):
     """A sink that hashes and counts what it passes on."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: IO[bytes], pulse: Callable[[], None]) -> None:
         self._out = out
+        self._pulse = pulse
         self.hash = hashlib.sha256()
         self.size = 0
+        self.given_up = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self.given_up:
+            return len(data)
+        self._pulse()
         self.hash.update(data)
         self.size += len(data)
         return self._out.write(data)
 
 
 class LayerWriter:
-    """Writes one layer to the file `path`; entries are to be added in the order of their names."""
+    """Writes one layer to the file `path`; entries are to be added in the order of their names.
 
-    def __init__(self, path: Path) -> None:
+    What `pulse` raises between two pieces ends the writing.
+    """
+
+    def __init__(self, path: Path, pulse: Callable[[], None] = lambda: None) -> None:
         self._out = path.open("xb")
-        self._sink = _Hashing(self._out)
+        self._path = path
+        self._sink = _Hashing(self._out, pulse)
         self._tar = tarfile.open(fileobj=self._sink, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self.count = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # half a layer is none; the tar writes its end when it is forgotten
+            self._sink.given_up = True
+            self._out.close()
+            self._path.unlink()
+            return
         self._tar.close()
         self._out.close()
 

@@ -13,6 +13,7 @@ import os
 import posixpath
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from backend.kit.crash_points import crash_points
 from backend.ports.storage.spooling import sync
 
 __all__ = ["PYTHON", "BadImage", "ImageStore", "UnknownImage"]
+WAIT_S = 0.05
+"""Between looks whether somebody else's lock is free."""
 PYTHON = re.compile(r"python[0-9.]*")
 """Names of programs that mean the image's Python."""
 
@@ -154,7 +157,7 @@ class ImageStore:
         target = self._root / "unpacked" / name
         if target.exists():
             return target
-        with self.locked(f"unpack-{name}"):
+        with self.locked(f"unpack-{name}", pulse):
             if target.exists():
                 return target
             scratch = self.scratch_path()
@@ -183,10 +186,15 @@ class ImageStore:
         return target
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """One holder on this machine; the lock ends with the process that holds it."""
+    def locked(self, name: str, pulse: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """One holder on this machine; the lock ends with the process that holds it.
+
+        What `pulse` raises ends the waiting.
+        """
         with (self._root / "scratch" / f"{name}.lock").open("wb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while not _taken(handle.fileno()):
+                pulse()
+                time.sleep(WAIT_S)
             yield
 
     def _existing(self, folder: str, name: str, suffix: str) -> Path:
@@ -203,6 +211,14 @@ class ImageStore:
         scratch.rename(target)
         sync(target.parent)
         crash_points.reach("images", target.parent.name, "after")
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def environment_key(layers: tuple[Layer, ...], interpreter: Interpreter) -> str:

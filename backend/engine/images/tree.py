@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from backend.engine.images.build_log import BuildLog
@@ -24,8 +25,15 @@ class BuildTree:
     """`root` is the image's `/` while it is built; nobody but this build's processes writes there."""
 
     def __init__(
-        self, work: Path, store: ImageStore, interpreter: Interpreter, log: BuildLog
+        self,
+        work: Path,
+        store: ImageStore,
+        interpreter: Interpreter,
+        log: BuildLog,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
+        """What `pulse` raises between two pieces ends the unpacking or writing of a layer."""
+        self._pulse = pulse
         self.root = work / "root"
         self.root.mkdir()
         self._store = store
@@ -42,7 +50,7 @@ class BuildTree:
         """Unpack what the state has and the tree has not."""
         if not self._pending:
             return
-        unpacker = Unpacker(self.root, read_only=False)
+        unpacker = Unpacker(self.root, read_only=False, pulse=self._pulse)
         for layer in self._pending:
             unpacker.lay(self._store.layer_path(layer.digest))
         unpacker.check_links()
@@ -75,6 +83,7 @@ class BuildTree:
         changed, _ = changes(before, self.snapshot())
         sources: list[str] = []
         for name in changed:
+            self._pulse()
             path = self.root / name
             if path.is_symlink() or not path.is_file():
                 continue
@@ -102,7 +111,7 @@ class BuildTree:
             return None
         names = dict.fromkeys(changed, "add")
         names |= dict.fromkeys(removed, "remove")
-        with LayerWriter(target) as writer:
+        with LayerWriter(target, self._pulse) as writer:
             for name in sorted({*names, *folder_entries(names)}):
                 if names.get(name) == "remove":
                     writer.removal(name)

@@ -1,5 +1,6 @@
 """A build that nobody wants any more ends at once and leaves nothing."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,48 @@ def test_a_stopped_build_leaves_no_process_and_no_folder(workshop: Workshop) -> 
     assert [type(error) for error in outcome] == [BuildStopped]
     assert _sleepers() == []
     assert list((workshop.media / "images" / "builds").iterdir()) == []
+
+
+PIECES = """FROM python:3.11-slim
+ENV RUN_NUMBER={number}
+COPY large .
+RUN head -c 33554432 /dev/zero > made
+RUN cat made large > both
+ENTRYPOINT ["python3", "function.py"]
+"""
+
+
+def test_a_build_can_be_stopped_between_any_two_pieces_of_its_work(workshop: Workshop) -> None:
+    """Not in RUN lines only: unpacking, copying, writing and reading layers take long when they are large."""
+    looks = 0
+
+    def build(number: int, stop_at: float) -> bool:
+        nonlocal looks
+        looks = 0
+
+        def stopped() -> bool:
+            nonlocal looks
+            looks += 1
+            return looks >= stop_at
+
+        files = {"Dockerfile": PIECES.format(number=number), "large": "x" * (32 << 20)}
+        archive = archive_of(workshop.folder, files)
+        try:
+            workshop.builder.build(archive, workshop.folder / "log", stopped)
+        except BuildStopped:
+            return False
+        return True
+
+    assert build(0, math.inf)
+    most = looks
+    assert most > 32 << 20 >> 16  # a look at each 64 KiB at least
+    for number in range(1, 6):
+        assert not build(number, most * number // 6)
+        assert looks == most * number // 6  # nothing went on after it
+        images = workshop.media / "images"
+        assert list((images / "builds").iterdir()) == []
+        left = [file for file in (images / "scratch").iterdir() if file.suffix != ".lock"]
+        assert left == []
 
 
 class Endless:
