@@ -1,5 +1,6 @@
 """The files of functions: archive, description, image (rest-api.md 18, rules 31 and 43)."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import orjson
 from backend.access.caller import Caller
 from backend.assets.downloads import MARKDOWN, Download, check_not_isolated, check_permitted
 from backend.assets.functions import store
+from backend.assets.functions.images import layer_file, manifest_file
 from backend.kit.errors import BadRequest, Gone, NotFound
 from backend.kit.keys import checked_key
 from backend.node import Node
+from backend.ports.storage import StoredFileMissing
 
 MODEL = "Function"
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -69,6 +72,8 @@ class FunctionDownloads:
         checksum = function.image_checksum or self._own_image(key)
         if checksum is None:
             raise Gone
+        if self._node.settings.BUILDER == "kaniko":
+            return self._stored(function.owner, path, checksum, layer)
         images = self._node.settings.MEDIA_ROOT / "images"
         manifest = images / "manifests" / f"{checksum}.json"
         if layer is None:
@@ -78,6 +83,19 @@ class FunctionDownloads:
             raise NotFound("No such layer in the image of this function")
         blob = images / "layers" / f"{digest}.tar"
         return Download(function.owner, path, f"{digest}.tar", digest, blob)
+
+    def _stored(self, owner: str, path: str, checksum: str, layer: str | None) -> Download:
+        """An image that was built in a registry: its blobs lie in the storage."""
+        if layer is None:
+            return Download(owner, path, f"{checksum}.json", checksum, manifest_file(checksum))
+        try:
+            manifest = json.loads(b"".join(self._node.storage.read(manifest_file(checksum))))
+        except StoredFileMissing:
+            raise Gone from None
+        if layer not in {part["digest"] for part in (manifest["config"], *manifest["layers"])}:
+            raise NotFound("No such layer in the image of this function")
+        digest = layer.removeprefix("sha256:")
+        return Download(owner, path, f"{digest}.tar", digest, layer_file(layer))
 
     def _permitted(self, text: str) -> tuple[UUID, Any]:
         check_not_isolated(self._node)

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from backend.assets.functions.images import manifest_file
 from backend.engine.images.builder import Archive
-from backend.engine.images.kaniko import BuiltInRegistry, KanikoBuilder
+from backend.engine.images.kaniko import BuildAgain, BuiltInRegistry, KanikoBuilder
 from backend.engine.images.kaniko_job import BuildOptions, BuildSource
-from backend.ports.registry import Registry
+from backend.engine.images.published import publish
+from backend.ports.registry import Registry, RegistryRefused
 from backend.ports.registry.client import Login
+from backend.ports.storage import Storage
 from backend.settings import Settings
 from kuberay.transport import Connection
 
@@ -59,9 +62,15 @@ def open_registry(settings: Settings) -> Registry:
 class InCluster:
     """Kaniko Jobs, and the registry that holds what they built."""
 
-    def __init__(self, settings: Settings, connect: Callable[[], Connection] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        connect: Callable[[], Connection] | None = None,
+    ) -> None:
         """`connect`: by default with the pod's service account. Raises KubeError, OSError, ValueError."""
         self._settings = settings
+        self._storage = storage
         self._registry = open_registry(settings)
         self._builder = KanikoBuilder(
             (connect or partial(Connection.in_cluster))(),
@@ -77,8 +86,17 @@ class InCluster:
         source = BuildSource(
             archive.url(self._settings.IMAGE_BUILD_TIMEOUT or LONGEST_S), archive.checksum
         )
-        return self._builder.build(source, log_path, stopped)
+        built = self._builder.build(source, log_path, stopped)
+        repository = self._settings.USER_IMAGE_REPOSITORY
+        try:
+            publish(self._registry, repository, built.manifest_digest, archive.storage)
+        except RegistryRefused as error:
+            raise BuildAgain(f"the image cannot be read again: {error}") from error
+        return built
 
     def known(self, digest: str) -> bool:
+        """Also in the store, for other organizations: `build` puts there what is not."""
         repository = self._settings.USER_IMAGE_REPOSITORY
-        return self._registry.image(repository, f"sha256:{digest}") is not None
+        if self._registry.image(repository, f"sha256:{digest}") is None:
+            return False
+        return self._storage.exists(manifest_file(digest))

@@ -8,6 +8,8 @@ import hashlib
 import json
 import re
 import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +22,8 @@ MANIFEST_TYPES = (
 )
 MOST_BYTES = 4 << 20  # of a manifest or configuration
 TIMEOUT_S = 30.0
+PIECE = 1 << 18
+BINARY = "application/octet-stream"
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
@@ -127,7 +131,84 @@ class Registry:
         found = json.loads(content).get("config")
         return found if isinstance(found, dict) else {}
 
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a layer or configuration is there. Raises as `image`."""
+        answer = self._send("HEAD", repository, f"{repository}/blobs/{digest}")
+        return answer.status_code != 404
+
+    @contextmanager
+    def blob(self, repository: str, digest: str) -> Iterator[Iterator[bytes]]:
+        """The bytes of a layer or configuration, as they come; who takes them compares the digest.
+
+        Raises:
+            RegistryUnavailable, RegistryRefused: it is not to be had, or breaks off.
+        """
+        self.has_blob(repository, digest)  # logs in where that is needed
+        headers = self._headers(repository)
+        try:
+            with self._client.stream(
+                "GET", f"{repository}/blobs/{digest}", headers=headers, follow_redirects=True
+            ) as answer:
+                if answer.status_code != 200:
+                    raise RegistryRefused(f"{repository}: no {digest}: {answer.status_code}")
+                yield answer.iter_raw(PIECE)
+        except httpx.HTTPError as error:
+            raise RegistryUnavailable(f"a blob broke off ({type(error).__name__})") from error
+
+    def push_blob(self, repository: str, digest: str, path: Path) -> None:
+        """Upload a layer or configuration, whose digest the registry checks. Raises as `image`."""
+        begun = self._send("POST", repository, f"{repository}/blobs/uploads/")
+        place = self._client.base_url.join(begun.headers.get("location", ""))
+        if place.host != self._client.base_url.host:
+            raise RegistryRefused(f"{repository}: the registry sends us elsewhere to upload")
+        headers = {"Content-Length": str(path.stat().st_size), "Content-Type": BINARY}
+        with path.open("rb") as file:
+            self._send(
+                "PUT",
+                repository,
+                str(place.copy_merge_params({"digest": digest})),
+                headers,
+                content=iter(lambda: file.read(PIECE), b""),
+            )
+
+    def push_manifest(self, repository: str, digest: str, manifest: bytes) -> None:
+        """Make an image of blobs that are there, under its digest. Raises as `image`."""
+        kind = json.loads(manifest).get("mediaType") or MANIFEST_TYPES[0]
+        path = f"{repository}/manifests/{digest}"
+        self._send("PUT", repository, path, {"Content-Type": kind}, content=manifest)
+
     # ------------------------------------------------------------------ inside
+    def _send(
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        content: Iterator[bytes] | bytes | None = None,
+    ) -> httpx.Response:
+        """A call without an answer's body; logs in where the registry wants that."""
+        try:
+            given = {**self._headers(repository), **(headers or {})}
+            answer = self._client.request(method, path, headers=given, content=content)
+            if answer.status_code == 401 and not isinstance(content, Iterator):
+                self._log_in(repository, answer.headers.get("www-authenticate", ""))
+                given |= self._headers(repository)
+                answer = self._client.request(method, path, headers=given, content=content)
+        except httpx.HTTPError as error:
+            reason = type(error).__name__
+            raise RegistryUnavailable(f"the registry cannot be reached ({reason})") from error
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise RegistryUnavailable(f"{repository}: the registry answers {answer.status_code}")
+        if answer.status_code >= 300 and not (
+            method == "HEAD" and answer.status_code in (307, 404)
+        ):
+            raise RegistryRefused(f"{repository}: the registry answers {answer.status_code}")
+        return answer
+
+    def _headers(self, repository: str) -> dict[str, str]:
+        token = self._tokens.get(repository)
+        return {} if token is None else {"Authorization": token}
+
     def _get(self, repository: str, path: str) -> tuple[bytes, str] | None:
         try:
             answer = self._ask(repository, path)

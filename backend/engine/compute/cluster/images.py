@@ -13,6 +13,8 @@ from uuid import UUID
 import structlog
 
 from backend.engine.compute.cluster.template import FunctionImage
+from backend.engine.compute.wanted import held
+from backend.engine.images.published import ImagesOfOthers
 from backend.engine.images.transfer import ImageForGood
 from backend.ports.registry import Registry, RegistryRefused
 
@@ -24,8 +26,11 @@ LOOK_AGAIN_S = 10.0
 class PodImages:
     """The images of one organization. Thread-safe."""
 
-    def __init__(self, registry: Registry, host: str, repository: str, me: str) -> None:
-        """`host` is the registry as nodes of the cluster name it."""
+    def __init__(
+        self, registry: Registry, host: str, repository: str, me: str, others: ImagesOfOthers
+    ) -> None:
+        """`host` is the registry as nodes of the cluster name it; `others` brings what is not ours."""
+        self._others = others
         self._registry = registry
         self._host = host
         self._repository = repository
@@ -33,6 +38,7 @@ class PodImages:
         self._known: dict[str, FunctionImage] = {}
         self._missing: dict[str, float] = {}
         self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
 
     def present(self, digest: str) -> dict[str, Any] | None:
         """The environment of an image that was found before. No call to the registry."""
@@ -47,19 +53,28 @@ class PodImages:
         digest: str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
-        """The environment of an image in our registry.
+        """The environment of an image in our registry, where another organization's is brought to first.
 
         Raises:
-            ImageForGood: it is not there, and nobody brings it.
-            RegistryRefused, RegistryUnavailable (OSError): not now.
+            ImageForGood: it will never come.
+            PeerUnreachable, PeerRefused, OSError: not now.
+            TransferStopped: `stopped` said so, in the middle of a transfer.
         """
-        try:
-            image = self._found(digest)
-        except RegistryRefused as error:
-            raise OSError(f"the function's image cannot be looked at: {error}") from error
+        with held(self._lock(digest), stopped):
+            try:
+                image = self._found(digest)
+                if image is None and owner != self._me:
+                    self._others.bring(function, owner, channel, digest, stopped)
+                    image = self._found(digest)
+            except RegistryRefused as error:
+                raise OSError(f"the function's image cannot be looked at: {error}") from error
         if image is None:
             raise ImageForGood("the function's image is not in our registry")
         return _environment(image)
+
+    def _lock(self, digest: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(digest, threading.Lock())
 
     def known(self, digest: str) -> FunctionImage | None:
         """The image, if our registry has it; asks again only now and then."""
@@ -75,22 +90,21 @@ class PodImages:
         return image
 
     def _found(self, digest: str) -> FunctionImage | None:
-        with self._guard:
-            if digest in self._known:
-                return self._known[digest]
-            image = self._registry.image(self._repository, f"sha256:{digest}")
-            if image is None:
-                return None
-            config = self._registry.config(image)
-            found = FunctionImage(
-                reference=f"{self._host}/{self._repository}@sha256:{digest}",
-                workdir=str(config.get("WorkingDir") or "/"),
-                entrypoint=tuple(str(word) for word in config.get("Entrypoint") or ()),
-                env=tuple(_variable(str(line)) for line in config.get("Env") or ()),
-            )
-            self._known[digest] = found
-            self._missing.pop(digest, None)
-            return found
+        if digest in self._known:
+            return self._known[digest]
+        image = self._registry.image(self._repository, f"sha256:{digest}")
+        if image is None:
+            return None
+        config = self._registry.config(image)
+        found = FunctionImage(
+            reference=f"{self._host}/{self._repository}@sha256:{digest}",
+            workdir=str(config.get("WorkingDir") or "/"),
+            entrypoint=tuple(str(word) for word in config.get("Entrypoint") or ()),
+            env=tuple(_variable(str(line)) for line in config.get("Env") or ()),
+        )
+        self._known[digest] = found
+        self._missing.pop(digest, None)
+        return found
 
 
 def _environment(image: FunctionImage) -> dict[str, Any]:

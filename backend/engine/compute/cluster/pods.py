@@ -16,7 +16,9 @@ from backend.engine.compute.cluster.work import QueueWork
 from backend.engine.compute.kuberay import KubeRayPool
 from backend.engine.compute.reporting import Reporter
 from backend.engine.images.in_cluster import open_registry
+from backend.engine.images.published import ImagesOfOthers
 from backend.kit.database import Database
+from backend.ports.exchange import Exchange
 from backend.ports.storage import Storage
 from backend.settings import Settings
 from kuberay.resources import SECRETS, Resource
@@ -43,12 +45,20 @@ def pods(
     chainkeys: Chainkeys,
     reporter: Reporter,
     wake: Callable[[set[str]], None],
+    exchange: Exchange,
+    moved: Callable[[int], None],
     connect: Callable[[], Connection] = Connection.in_cluster,
 ) -> Pods:
-    """`connect`: by default with the pod's service account. Raises KubeError, OSError, ValueError."""
+    """`moved` is told the bytes of other organizations' images; `connect`: by default with the pod's account.
+
+    Raises:
+        KubeError, OSError, ValueError: no cluster, a file that cannot be read, a value that is none.
+    """
     connection = connect()
     registry = open_registry(settings)
-    images = PodImages(registry, settings.REGISTRY, settings.USER_IMAGE_REPOSITORY, settings.MSP_ID)
+    repository, scratch = settings.USER_IMAGE_REPOSITORY, settings.MEDIA_ROOT / "cache" / "images"
+    others = ImagesOfOthers(registry, repository, exchange, scratch, moved)
+    images = PodImages(registry, settings.REGISTRY, repository, settings.MSP_ID, others)
     inputs = PodInputs(settings.MSP_ID, storage, cache)
     work = QueueWork(settings, database, storage, images, reporter, wake)
     jobs = Jobs(dashboard_url(settings), lambda: _token(settings, connection))

@@ -18,7 +18,9 @@ from backend.engine.compute.cluster.template import group_name, session_token
 from backend.engine.compute.cluster.work import QueueWork
 from backend.engine.compute.offering import Images, Inputs, Offering
 from backend.engine.compute.results import Result
+from backend.engine.images.published import ImagesOfOthers
 from backend.kit.database import Database
+from backend.ports.exchange import Exchange
 from backend.ports.registry import ImageFound
 from backend.ports.storage import FilesystemStorage
 from tests.integration.backend.engine.registering import IMAGE, ME
@@ -60,7 +62,9 @@ class PodWorld(World):
         return Addressed(self.settings.MEDIA_ROOT)
 
     def ways(self) -> tuple[Inputs, Images, Offering]:
-        images = PodImages(OneImage(), REGISTRY, REPOSITORY, ME)  # type: ignore[arg-type]
+        registry: Any = OneImage()
+        others = ImagesOfOthers(registry, REPOSITORY, Exchange(self.settings), self.folder)
+        images = PodImages(registry, REGISTRY, REPOSITORY, ME, others)
         inputs = PodInputs(ME, self.storage, self.cache)
         self.work = QueueWork(
             self.settings, self.database, self.storage, images, self.reporter, self.wakeups.wake
@@ -240,19 +244,19 @@ def test_a_model_that_did_not_arrive_is_no_result(pods: PodWorld) -> None:
     assert pods.status(task) == "STATUS_FAILED"
 
 
+def cause(pods: PodWorld, task: UUID) -> str | None:
+    found: str | None = pods.one("SELECT cause FROM work WHERE key = :key", key=task)[0]
+    return found
+
+
 def test_why_pods_do_not_come_is_told_until_they_do(pods: PodWorld) -> None:
     plan, function = pods.plan(), pods.function()
     task = pods.task(plan, function)
     ready(pods, task)
     room = Cause(Kind.UNSCHEDULABLE, Verdict.WAIT, "no node has room for its pod: 0/1 nodes")
-
-    def cause() -> str | None:
-        found: str | None = pods.one("SELECT cause FROM work WHERE key = :key", key=task)[0]
-        return found
-
     pods.work.waits(GROUP, room)
-    assert cause() == room.text
+    assert cause(pods, task) == room.text
     pods.work.waits("fn-" + "0" * 16, None)
-    assert cause() == room.text
+    assert cause(pods, task) == room.text
     pods.work.waits(GROUP, None)
-    assert cause() is None
+    assert cause(pods, task) is None
