@@ -28,6 +28,8 @@ KEPT = frozenset(ROLES) - ALWAYS
 AFTER_S = (0.1, 2.5)
 LINGER = "time.sleep(0.4)"  # so that there are functions to kill
 HEALTHY_S = 120.0
+COMES_S = 20.0
+"""Functions and zygotes come and go: one is waited for."""
 NOBODY = "nobody there"
 
 
@@ -111,9 +113,11 @@ def _rows(layout: Layout) -> list[ProcessRow]:
 def _strike(layout: Layout, role: str, chance: random.Random) -> bool:
     if role == "power":
         return cut_power(layout) > 0
-    pids = functions(layout) if role == "function" else _pids(layout, role)
-    if not pids:
-        return False
+    deadline = time.monotonic() + COMES_S
+    while not (pids := functions(layout) if role == "function" else _pids(layout, role)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     try:
         os.kill(chance.choice(pids), signal.SIGKILL)
     except ProcessLookupError:
