@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     BUILDER_ENABLED: bool = False
     BUILDER_CONCURRENCY: int = 1
     BUILDER: Literal["embedded", "kaniko"] = "embedded"
-    IMAGE_BUILD_TIMEOUT: int = 3600
+    IMAGE_BUILD_TIMEOUT: int = Field(default=3600, ge=0)
     IMAGE_SAVING_TIMEOUT_SECONDS: int = Field(default=0, ge=0)  # 0 = none, as all time limits
     TASK_TIMEOUT: int = Field(default=0, ge=0)  # seconds
     TASK_STAGING_TIMEOUT: int = Field(default=0, ge=0)  # seconds to bring inputs and image here

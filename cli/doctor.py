@@ -46,11 +46,11 @@ def doctor(
 
 def _show(findings: "list[Finding]") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console(highlight=False)
     colors = {"ok": "green", "warning": "yellow", "problem": "red"}
-    table = Table("", "what", "finding", box=None, pad_edge=False)
+    table = Table("", "what", Column("finding", overflow="fold"), box=None, pad_edge=False)
     area = ""
     for finding in findings:
         if finding.area != area:

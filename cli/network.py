@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from network import control
 from network.front_door import FrontDoorUnavailable
@@ -118,7 +118,8 @@ def _stay(layout: Layout, state: State) -> None:
 
 def _show(layout: Layout, state: State) -> None:
     network = network_of(state)
-    table = Table("organization", "URL", "user", "password", box=None, pad_edge=False)
+    where = Column("password", overflow="fold")
+    table = Table("organization", "URL", "user", where, box=None, pad_edge=False)
     for row in network["organizations"]:
         table.add_row(row["name"], row["url"], row["username"], f"in {layout.network_file}")
     console.print(table)

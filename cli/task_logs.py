@@ -10,6 +10,9 @@ from typing import Any
 from cli.organization_api import ApiAway, OrganizationApi, organizations
 
 
+ENDED = ("STATUS_DONE", "STATUS_FAILED", "STATUS_CANCELED")
+
+
 def show(state: Path, task: str, *, organization: str | None, follow: bool) -> None:
     """Write the log to standard output; what is not of the log goes to standard error."""
     with organizations(state, organization) as apis:
@@ -47,7 +50,10 @@ def _print(found: Iterable[tuple[str, Any]], *, follow: bool) -> None:
             sys.stderr.write(f"[{data['status']}]\n")
             return
         elif name == "now" and not follow:
-            sys.stderr.write(f"[{data['status']}: -f goes on]\n")
+            ended = data["status"] in ENDED
+            sys.stderr.write(
+                f"[{data['status']}]\n" if ended else f"[{data['status']}: -f goes on]\n"
+            )
             return
 
 

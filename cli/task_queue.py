@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.organization_api import ApiAway, OrganizationApi, organizations
 
@@ -53,7 +53,8 @@ def _print_queue(name: str, queue: dict[str, Any]) -> None:
         console.print("  nothing waits", markup=False)
     if queue["plans"]:
         columns = ("running", "ready", "preparing", "reporting")
-        table = Table("plan", "name", *columns, "weight", box=None)
+        plan = Column("plan", min_width=36)  # a whole key, to be copied
+        table = Table(plan, Column("name", overflow="fold"), *columns, "weight", box=None)
         for row in queue["plans"]:
             cells = [str(row[column]) for column in columns]
             weight = f"{row['weight'] or 1:g}"

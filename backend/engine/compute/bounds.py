@@ -44,6 +44,10 @@ _NAMED = text("""
 """)
 _OWN = text("SELECT DISTINCT checksum FROM function_image")
 _BUILDS = text("SELECT EXISTS (SELECT 1 FROM work WHERE kind = 'build' AND state = 'leased')")
+_BUILDING = text("""
+    SELECT COALESCE(extract(epoch FROM now() - min(changed)), 0)::float8 FROM work
+    WHERE kind = 'build' AND state = 'leased'
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,9 @@ class Bounds:
         assets = list(self._folders(*(self._cache / kind for kind in kinds)))
         self._shrink("assets", assets, settings.CACHE_MAX_BYTES, self._named, GRACE_S)
         images = [*self._folders(self._images / "unpacked"), *self._layers()]
-        # A zygote may hold an environment open until it has been idle for its time.
-        grace_s = max(GRACE_S, 2 * settings.ZYGOTES_IDLE_S, settings.IMAGE_BUILD_TIMEOUT)
+        # A zygote may hold an environment open until it has been idle for its time; a build needs again
+        # what it found at its begin.
+        grace_s = max(GRACE_S, 2 * settings.ZYGOTES_IDLE_S, self._building_s() + GRACE_S)
         self._shrink("images", images, settings.IMAGES_MAX_BYTES, self._of_images, grace_s)
         self._packages(self._images / "uv-cache", settings.PACKAGES_MAX_BYTES)
         for folder in (*kinds, "openers", "images"):
@@ -195,6 +200,11 @@ class Bounds:
                     for layer in parse(content).layers
                 }
         return used
+
+    def _building_s(self) -> float:
+        """How long the longest of the running builds takes; there may be no limit."""
+        with self._database.reading() as connection:
+            return float(connection.execute(_BUILDING).scalar_one())
 
     # ------------------------------------------------------------------ the rest
     def _packages(self, folder: Path, limit: int) -> None:

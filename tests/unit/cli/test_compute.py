@@ -13,6 +13,7 @@ from cli.task_logs import events
 TASK = "0b1a9f0e-0000-4000-8000-000000000001"
 ANSWERS: dict[str, object] = {
     f"/org-1/task/{TASK}/": {"key": TASK, "worker": "MyOrg1MSP"},
+    f"/org-1/task/{TASK}-ended/": {"key": f"{TASK}-ended", "worker": "MyOrg1MSP"},
     f"/org-1/task/{TASK}/queue/": {
         "key": TASK,
         "status": "STATUS_WAITING_FOR_EXECUTOR_SLOT",
@@ -60,6 +61,13 @@ STREAM = (
 )
 
 
+ENDED = (
+    'event: log\ndata: "all of it\\n"\n\n'
+    'event: now\ndata: {"status":"STATUS_DONE"}\n\n'
+    'event: end\ndata: {"status":"STATUS_DONE"}\n\n'
+)
+
+
 def _answer(request: httpx.Request) -> httpx.Response:
     path = request.url.path
     if path.endswith("/api-token-auth/"):
@@ -69,7 +77,7 @@ def _answer(request: httpx.Request) -> httpx.Response:
     if path.endswith("/logs/stream/"):
         if TASK not in path:
             return httpx.Response(410, json={"detail": "Gone"})
-        return httpx.Response(200, text=STREAM)
+        return httpx.Response(200, text=ENDED if "-ended" in path else STREAM)
     if path in ANSWERS:
         return httpx.Response(200, json=ANSWERS[path])
     return httpx.Response(404, json={"detail": "Not found."})
@@ -130,6 +138,14 @@ def test_logs_end_where_the_task_is_now_unless_followed(state: Path) -> None:
     followed = CliRunner().invoke(app, ["logs", "-f", TASK, "--state", str(state)])
     assert followed.stdout == "epoch 1\nepoch 2\n"
     assert "[STATUS_DONE]" in followed.stderr
+
+
+def test_only_a_task_that_runs_goes_on(state: Path) -> None:
+    """What ended is called so, without a word of following it."""
+    running = CliRunner().invoke(app, ["logs", TASK, "--state", str(state)])
+    assert running.stderr == "[STATUS_EXECUTING: -f goes on]\n"
+    ended = CliRunner().invoke(app, ["logs", f"{TASK}-ended", "--state", str(state)])
+    assert (ended.stdout, ended.stderr) == ("all of it\n", "[STATUS_DONE]\n")
 
 
 def test_a_line_of_a_log_is_no_event() -> None:

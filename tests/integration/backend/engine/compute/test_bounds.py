@@ -180,6 +180,23 @@ def test_the_package_cache_goes_whole_but_not_during_a_build(stores: Stores) -> 
     assert not folder.exists()
 
 
+def test_what_a_running_build_found_at_its_begin_stays(stores: Stores) -> None:
+    found, before = stores.layer("a" * 64, age_s=7200), stores.layer("b" * 64, age_s=20_000)
+    with stores.database.transaction() as session:
+        queue = WorkQueue(session)
+        queue.add([NewWork(Kind.BUILD, uuid4(), "mychannel")])
+        build = queue.claim([Kind.BUILD], uuid4())
+        session.connection().execute(text("UPDATE work SET changed = now() - interval '3 hours'"))
+    assert build is not None
+    limits = {"IMAGES_MAX_BYTES": 1, "IMAGE_BUILD_TIMEOUT": 0}
+    stores.bounds(**limits).enforce()
+    assert (found.exists(), before.exists()) == (True, False)
+    with stores.database.transaction() as session:
+        WorkQueue(session).settle(build)
+    stores.bounds(**limits).enforce()
+    assert not found.exists()
+
+
 def test_what_a_cut_fetch_left_goes_after_a_day(stores: Stores) -> None:
     kept = stores.model()
     old, young = kept.with_name(".old.part"), kept.with_name(".young.part")
