@@ -68,9 +68,12 @@ def _outputs(caller: Caller, task: dict[str, Any]) -> int | None:
 
 
 def failure(callers: list[Caller]) -> Story:
-    """A function that raises: its task fails with a log, and its child waits for ever, as the ledger has it."""
+    """A function that raises: its task fails with a log, and its child waits for ever, as the ledger has it.
+
+    It runs long enough for a heartbeat.
+    """
     first, second = callers[0], callers[1]
-    function = first.function("raise ValueError('no luck')")
+    function = first.function("time.sleep(2.5)\nraise ValueError('no luck')")
     plan = first.plan()
     parent = task(plan, function, second.msp_id)
     child = task(plan, function, second.msp_id, parents=(parent["key"],))

@@ -13,6 +13,8 @@ from tests.chaos.scenarios import SCENARIOS, Scenario, finish
 
 UNTIL_HIT_S = 5.0
 CALM_S = 60.0
+QUIET_S = 2.5
+"""Longer than the pause between two heartbeats of a runner."""
 ON_S = 10.0
 """A plan goes on that soon after all processes are back; here it is even over by then."""
 # reads and polls change nothing: dying there is dying between two steps, which the others are too
@@ -67,10 +69,20 @@ class Walk:
         for name, scenario in self._scenarios.items():
             began = time.time()
             finish(scenario(self.callers), self.callers)
-            passed = {p for p in self.armory.seen_since(began) if not p.startswith(READS)}
+            passed = {p for p in self._passed(began) if not p.startswith(READS)}
             found[name] = sorted(passed - known)
             known |= passed
         return found
+
+    def _passed(self, began: float) -> set[str]:
+        """Points since then, those of clean-ups too: until none came for a while."""
+        passed = self.armory.seen_since(began)
+        quiet_until = time.monotonic() + QUIET_S
+        while time.monotonic() < quiet_until:
+            time.sleep(0.1)
+            if (now := self.armory.seen_since(began)) != passed:
+                passed, quiet_until = now, time.monotonic() + QUIET_S
+        return passed
 
     def steps(self, plan: Mapping[str, list[str]], until: float) -> Iterator[Step]:
         """Every point of `plan`, scenarios in turns, until the time `until` of time.monotonic()."""
