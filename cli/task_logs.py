@@ -9,7 +9,6 @@ from typing import Any
 
 from cli.organization_api import ApiAway, OrganizationApi, organizations
 
-
 ENDED = ("STATUS_DONE", "STATUS_FAILED", "STATUS_CANCELED")
 
 

@@ -188,12 +188,12 @@ def test_what_a_running_build_found_at_its_begin_stays(stores: Stores) -> None:
         build = queue.claim([Kind.BUILD], uuid4())
         session.connection().execute(text("UPDATE work SET changed = now() - interval '3 hours'"))
     assert build is not None
-    limits = {"IMAGES_MAX_BYTES": 1, "IMAGE_BUILD_TIMEOUT": 0}
-    stores.bounds(**limits).enforce()
+    bounds = stores.bounds(IMAGES_MAX_BYTES=1, IMAGE_BUILD_TIMEOUT=0)
+    bounds.enforce()
     assert (found.exists(), before.exists()) == (True, False)
     with stores.database.transaction() as session:
         WorkQueue(session).settle(build)
-    stores.bounds(**limits).enforce()
+    bounds.enforce()
     assert not found.exists()
 
 
