@@ -101,8 +101,12 @@ def network_environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def readable_places(given: Mapping[str, str]) -> list[str]:
-    """Local files and folders that those variables name: certificates, wheels."""
-    words = [word for value in given.values() for word in value.replace(",", " ").split()]
+    """Local files and folders that those variables name: certificates (folders apart by colons), wheels."""
+    words = [
+        word
+        for name, value in given.items()
+        for word in value.replace(":" if name.endswith("_DIR") else ",", " ").split()
+    ]
     return sorted(
         {word.removeprefix("file://") for word in words if word.startswith(("/", "file:///"))}
     )

@@ -196,3 +196,5 @@ def test_run_lines_know_a_private_authority_by_every_usual_name() -> None:
     assert {name: seen.get(name) for name in names} == given
     assert "HOME" not in seen
     assert readable_places(given) == ["/etc/own/ca.pem"]
+    folders = {"SSL_CERT_DIR": "/etc/own:/etc/ssl/certs", "PIP_FIND_LINKS": "https://x:1/y /wheels"}
+    assert readable_places(folders) == ["/etc/own", "/etc/ssl/certs", "/wheels"]
