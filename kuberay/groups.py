@@ -11,7 +11,15 @@ from typing import Any
 
 from kuberay.errors import Conflict, Deadline
 from kuberay.resources import PODS, RAY_CLUSTERS, Resource
-from kuberay.shapes import CLUSTER_LABEL, GROUP_LABEL, Pod, RayCluster, WorkerGroup
+from kuberay.shapes import (
+    API_VERSION,
+    CLUSTER_LABEL,
+    GROUP_LABEL,
+    OwnerReference,
+    Pod,
+    RayCluster,
+    WorkerGroup,
+)
 from kuberay.status import up_to_date
 from kuberay.transport import Connection
 
@@ -113,6 +121,12 @@ class WorkerGroups:
 
     def all(self) -> list[WorkerGroup]:
         return groups_of(self._clusters.get(self._cluster))
+
+    def owner(self) -> OwnerReference:
+        """A reference by which an object in the cluster's namespace is deleted with the cluster."""
+        seen = self._clusters.get(self._cluster)
+        uid = str(seen["metadata"].get("uid", ""))
+        return {"apiVersion": API_VERSION, "kind": "RayCluster", "name": self._cluster, "uid": uid}
 
     def pods(self, group: str) -> list[Pod]:
         """The pods that the group has, those that are ending included."""

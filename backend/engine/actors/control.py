@@ -172,10 +172,13 @@ class ControlPlane:
                          node.exchange, partial(moved, kind="image"))  # fmt: skip
             inputs, images, offering = there.inputs, there.images, there.offering
             drop_model = there.inputs.drop_model
-            runners = self._loop("runners", there.pool.turn, "ready", 0.5)
+            runners = [
+                self._loop("runners", there.pool.turn, "ready", 0.5),
+                self._loop("pod-files", there.sweeper.turn, None, 5.0),
+            ]
         else:
             self._pool = RunnerPool(settings, database, self._host, wake)
-            runners = self._loop("runners", self._pool.turn, None, 0.5)
+            runners = [self._loop("runners", self._pool.turn, None, 0.5)]
         self._preparation = Preparation(
             settings,
             database,
@@ -198,7 +201,7 @@ class ControlPlane:
             self._loop("chores", chores.turn, "chore", 1.0, chores.inherit),
             self._loop("janitor", janitor.turn, None, 1.0),
             self._loop("storage", bounds.turn, None, 5.0),
-            runners,
+            *runners,
         ]
         if settings.BUILDER_ENABLED:
             builder = _builder(settings, store, storage)

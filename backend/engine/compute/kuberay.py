@@ -320,7 +320,11 @@ class KubeRayPool:
         if secret is None:
             options = json.dumps({**self._options.session, "image": image.reference})
             body: Secret = {
-                "metadata": {"name": name, "labels": {CLUSTER_LABEL: self._options.cluster}},
+                "metadata": {
+                    "name": name,
+                    "labels": {CLUSTER_LABEL: self._options.cluster},
+                    "ownerReferences": [self._groups.owner()],
+                },
                 "stringData": {"key": secrets.token_hex(32), "options.json": options},
             }
             secret = self._secrets.create(body)

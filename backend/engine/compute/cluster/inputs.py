@@ -31,7 +31,6 @@ class PodInputs:
         self._ready: dict[uuid.UUID, str] = {}
         self._guard = threading.Lock()
         self._locks: dict[uuid.UUID, threading.Lock] = {}
-        self.models = cache.models
 
     def present(self, asset: InputAsset) -> str | None:
         """Where the asset lies; None when it has to be made ready first. No call to the store."""
@@ -65,6 +64,11 @@ class PodInputs:
                 names = [self._stage(asset, path, folder)]
             self._ready[asset.key] = names[0]
             return names[0]
+
+    def staged_models(self) -> list[uuid.UUID]:
+        """Models of other organizations in our storage."""
+        names = self._storage.keys(f"{STAGED}/models")
+        return list(dict.fromkeys(uuid.UUID(name.split("/")[2]) for name in names))
 
     def drop_model(self, key: uuid.UUID) -> None:
         """A disabled model of another organization leaves the storage too."""

@@ -12,6 +12,7 @@ from backend.engine.compute.cluster.inputs import PodInputs
 from backend.engine.compute.cluster.jobs import Jobs
 from backend.engine.compute.cluster.offering import PodOffering
 from backend.engine.compute.cluster.options import pod_shape, pool_options
+from backend.engine.compute.cluster.sweeping import PodSweeper
 from backend.engine.compute.cluster.work import QueueWork
 from backend.engine.compute.kuberay import KubeRayPool
 from backend.engine.compute.reporting import Reporter
@@ -35,6 +36,7 @@ class Pods:
     images: PodImages
     offering: PodOffering
     pool: KubeRayPool
+    sweeper: PodSweeper
 
 
 def pods(
@@ -63,7 +65,9 @@ def pods(
     work = QueueWork(settings, database, storage, images, reporter, wake)
     jobs = Jobs(dashboard_url(settings), lambda: _token(settings, connection))
     pool = KubeRayPool(connection, jobs, work, pod_shape(settings), pool_options(settings))
-    return Pods(inputs, images, PodOffering(settings, inputs, images, chainkeys), pool)
+    offering = PodOffering(settings, inputs, images, chainkeys)
+    sweeper = PodSweeper(settings.MSP_ID, database, storage, inputs)
+    return Pods(inputs, images, offering, pool, sweeper)
 
 
 def dashboard_url(settings: Settings) -> str:

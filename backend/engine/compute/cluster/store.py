@@ -1,7 +1,8 @@
 """All SQL of the pool of pods: what waits for pods, which images they need, what became of a session's task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -32,6 +33,12 @@ _WAITS = text("""
       AND cause IS DISTINCT FROM :cause
 """)
 
+_OVER = text("""
+    SELECT given.key FROM unnest(CAST(:keys AS uuid[])) AS given(key)
+    WHERE NOT EXISTS (SELECT 1 FROM work w
+                      WHERE w.kind = 'task' AND w.key = given.key AND w.state <> 'done')
+""")
+
 
 class PoolStore:
     """Inside one transaction of the caller."""
@@ -51,3 +58,9 @@ class PoolStore:
     def waits(self, group: str, cause: str | None) -> None:
         values: Mapping[str, Any] = {"group": group, "cause": cause}
         self._connection.execute(_WAITS, values)
+
+    def over(self, tasks: Sequence[UUID]) -> list[UUID]:
+        """Those of these tasks that have no open work."""
+        if not tasks:
+            return []
+        return list(self._connection.execute(_OVER, {"keys": list(tasks)}).scalars())

@@ -14,6 +14,7 @@ from backend.engine.compute.cluster.inputs import PodInputs
 from backend.engine.compute.cluster.leases import arrivals
 from backend.engine.compute.cluster.offering import PodOffering
 from backend.engine.compute.cluster.planning import Demand
+from backend.engine.compute.cluster.sweeping import PodSweeper
 from backend.engine.compute.cluster.template import group_name, session_token
 from backend.engine.compute.cluster.work import QueueWork
 from backend.engine.compute.offering import Images, Inputs, Offering
@@ -242,6 +243,20 @@ def test_a_model_that_did_not_arrive_is_no_result(pods: PodWorld) -> None:
     pods.storage.delete(key)
     pods.give(session, result)
     assert pods.status(task) == "STATUS_FAILED"
+
+
+def test_what_leases_and_foreign_models_left_in_the_store_goes(pods: PodWorld) -> None:
+    plan, function = pods.plan(), pods.function()
+    pods.task(plan, function)
+    lease = pods.pod_lease(pods.pod(plan))
+    pods.send(lease["log_url"], b"of a lease that lives")
+    kept = list(pods.storage.keys("incoming"))
+    pods.storage.put(f"incoming/{uuid4()}/aa/log", [b"of one that is over"])
+    pods.storage.put(f"staged/models/{uuid4()}/model", [b"read by nobody"])
+    inputs = PodInputs(ME, pods.storage, pods.cache)
+    PodSweeper(ME, pods.database, pods.storage, inputs).turn()
+    assert list(pods.storage.keys("incoming")) == kept
+    assert list(pods.storage.keys("staged")) == []
 
 
 def cause(pods: PodWorld, task: UUID) -> str | None:
