@@ -16,6 +16,7 @@ from ray_jobs.staging import output_file
 
 _CHUNK = 1 << 20
 _LONGEST_PERFORMANCE = 1 << 20
+_LARGEST = 3.4028234663852886e38  # of 32-bit floating point numbers
 
 
 class BadOutput(Exception):
@@ -67,7 +68,10 @@ def _open(output: Output, folder: int) -> int:
 
 
 def _performance(output: Output, descriptor: int) -> dict[str, Any]:
-    """`all` as a number. Numbers that JSON has no word for travel as text: "NaN", "Infinity"."""
+    """`all` as a number; "NaN" travels as text, for JSON has no word for it.
+
+    What the ledger's 32-bit numbers cannot hold is the function's fault, infinity too: nobody else can mend it.
+    """
     content = os.read(descriptor, _LONGEST_PERFORMANCE + 1)
     try:
         if len(content) > _LONGEST_PERFORMANCE:
@@ -77,8 +81,9 @@ def _performance(output: Output, descriptor: int) -> dict[str, Any]:
         raise BadOutput(
             f"output {output.identifier!r} is not JSON with a number under the key 'all'"
         ) from None
-    known = {math.inf: "Infinity", -math.inf: "-Infinity"}
-    spoken = "NaN" if math.isnan(value) else known.get(value, value)
+    if abs(value) > _LARGEST:
+        raise BadOutput(f"output {output.identifier!r} is too large for a performance: {value}")
+    spoken = "NaN" if math.isnan(value) else value
     return {"identifier": output.identifier, "kind": output.kind, "value": spoken}
 
 

@@ -248,18 +248,32 @@ def test_cases(
         assert told(result)["inputs"].get("datasamples") == expected
 
 
-@pytest.mark.parametrize("value", ["0.5", "nan", "inf", "-3"])
-def test_performances(network: Network, value: str) -> None:
-    network.start()
-    result = perform(
+def evaluate(network: Network, value: str) -> dict[str, Any]:
+    return perform(
         network,
         *("--function-name", "evaluate"),
         outputs=["score", "model"],
         environment={"env": {**COLD["env"], "VALUE": value}},
     )
+
+
+@pytest.mark.parametrize("value", ["0.5", "nan", "3e38", "-3"])
+def test_performances(network: Network, value: str) -> None:
+    network.start()
+    result = evaluate(network, value)
     assert result["failure"] is None, network.log(result)
     score = next(o for o in result["outputs"] if o["identifier"] == "score")
     assert float(score["value"]) == float(value) or (value == "nan" and score["value"] == "NaN")
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e39"])
+def test_a_performance_that_no_ledger_can_hold_is_the_functions_fault(
+    network: Network, value: str
+) -> None:
+    network.start()
+    result = evaluate(network, value)
+    assert result["failure"]["category"] == "EXECUTION"
+    assert f"output 'score' is too large for a performance: {float(value)}" in network.log(result)
 
 
 def test_several_models_of_one_task(network: Network) -> None:
