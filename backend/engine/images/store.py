@@ -116,12 +116,16 @@ class ImageStore:
         return self._root / "scratch" / f"{os.getpid()}-{uuid.uuid4().hex}"
 
     def materialize(
-        self, manifest: Manifest, pulse: Callable[[], None] = lambda: None
+        self,
+        manifest: Manifest,
+        pulse: Callable[[], None] = lambda: None,
+        used: Callable[[Path], None] = lambda path: None,
     ) -> dict[str, Any]:
         """Unpack what is not unpacked yet and return the Environment that a lease carries.
 
         `key` names the environment layers and the local interpreter, so that images which differ only above
-        share it. Needs every layer. What `pulse` raises between two pieces ends the unpacking.
+        share it. Needs every layer. What `pulse` raises between two pieces ends the unpacking; `used` is told
+        each folder as soon as it is there, so that it is not cleared away while the next one is unpacked.
 
         Raises:
             BadImage: a layer is damaged or unsafe.
@@ -131,10 +135,11 @@ class ImageStore:
         interpreter = self._interpreters.find(manifest.python)
         key = environment_key(manifest.environment_layers, interpreter)
         root = self._unpacked(key, manifest.environment_layers, interpreter, pulse)
-        uppers = [
-            self._unpacked(layer.hex, (layer,), None, pulse)
-            for layer in dict.fromkeys(manifest.upper_layers)
-        ]
+        used(root)
+        uppers = []
+        for layer in dict.fromkeys(manifest.upper_layers):
+            uppers.append(self._unpacked(layer.hex, (layer,), None, pulse))
+            used(uppers[-1])
         return {
             "key": key,
             "root": str(root),

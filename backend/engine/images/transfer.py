@@ -105,7 +105,7 @@ class ImageTransfer:
             manifest = self._fetch_manifest(source, digest)
         for layer in self._store.missing_layers(manifest):
             self._fetch_layer(source, layer)
-        return self._store.materialize(manifest, partial(go_on, source.stopped))
+        return self._store.materialize(manifest, partial(go_on, source.stopped), self._used)
 
     def _fetch_manifest(self, source: "_Source", digest: str) -> Manifest:
         path = self._fetch(source, "", digest)

@@ -219,6 +219,28 @@ def test_an_entry_point_of_another_language_is_kept_word_by_word(
     assert Path(environment["python"]).exists()
 
 
+def test_what_is_unpacked_counts_as_used_before_the_next_folder_is(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upper layers of a large image take a while, in which its environment must not be cleared away."""
+    manifest = workshop.build(f"{FROM}COPY function.py ./only-here.py{ENTRYPOINT}").manifest
+    store, happened = workshop.store, []
+    unpack = store._unpacked
+
+    def unpacked(*given: Any) -> Path:
+        path = unpack(*given)
+        happened.append(("unpacked", path))
+        return path
+
+    monkeypatch.setattr(store, "_unpacked", unpacked)
+    store.materialize(manifest, used=lambda path: happened.append(("used", path)))
+    words = [word for word, _path in happened]
+    assert words == ["unpacked", "used"] * (len(words) // 2)
+    assert [path for word, path in happened if word == "used"] == [
+        path for word, path in happened if word == "unpacked"
+    ]
+
+
 def test_an_archive_without_dockerfile_is_to_blame(workshop: Workshop) -> None:
     with pytest.raises(Exception, match="no file named Dockerfile"):
         workshop.build_files({"dockerfile": FROM, "function.py": ""})
