@@ -17,7 +17,8 @@ from network.layout import Layout, UnusableFolder
 from network.postgres_binaries import PostgresUnavailable
 from network.state import State, UnusableState
 from orchestrator.__main__ import main, prepare
-from orchestrator.maintenance.backup import BackupError
+from orchestrator.database import URL_WANTED, is_url
+from orchestrator.maintenance.backup import BackupError, examine
 from orchestrator.maintenance.backup import backup as write
 from orchestrator.maintenance.backup import restore as fill
 from orchestrator.maintenance.replay import replay as compare
@@ -49,10 +50,11 @@ def serve(
     if metrics:
         arguments += ["--metrics", metrics]
     # Before a database is started for nothing.
-    refusal = prepare([*arguments, "--database", "postgresql://"])
-    if isinstance(refusal, str):
-        _refuse(refusal)
+    made = prepare([*arguments, "--database", "postgresql://"])
+    if isinstance(made, str):
+        _refuse(made)
     with _clear_messages():
+        made.check_addresses()
         url = _url(database, state)
         if url is not None:
             raise typer.Exit(main([*arguments, "--database", url]))
@@ -89,6 +91,8 @@ def backup(file: Path, database: str | None, state: Path | None) -> None:
 def restore(file: Path, database: str | None, state: Path | None) -> None:
     if not file.is_file():
         _refuse(f"There is no file {file}.", 1)
+    with _clear_messages():
+        examine(file)
     with _clear_messages(), _new_database(database, state) as url:
         summary = fill(url, file)
     _say(f"{summary.rows} rows of {_channels(summary.channels)} restored.")
@@ -125,6 +129,8 @@ def _url(database: str | None, state: Path | None) -> str | None:
     database = database or os.environ.get(DATABASE)
     if not database:
         _refuse(f"Give --database URL (or {DATABASE}), or --state FOLDER.")
+    if not is_url(database):
+        _refuse(f"--database ({DATABASE}): {URL_WANTED}.")
     return database
 
 

@@ -25,6 +25,12 @@ from orchestrator.tls.paths import TlsFileError
 
 log = structlog.get_logger("orchestrator")
 
+_OPTIONS = {
+    "LISTEN": "--listen",
+    "CHANNEL_CONFIG": "--channels",
+    "DATABASE_URL": "--database",
+    "METRICS_LISTEN": "--metrics",
+}
 CANNOT_START = (psycopg2.OperationalError, RuntimeError, OSError)
 
 
@@ -109,12 +115,15 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
 
 
 def _reason(error: Any) -> str:
-    """`ORCHESTRATOR_LISTEN: Field required`, of one of pydantic's errors."""
+    """`--listen (ORCHESTRATOR_LISTEN): Field required`, of one of pydantic's errors."""
     text = str(error["msg"]).removeprefix("Value error, ")
     name = ".".join(map(str, error["loc"]))
     if not name:
         return text
-    return f"{name}: {text}" if name == "METRICS_ENABLED" else f"ORCHESTRATOR_{name}: {text}"
+    if name == "METRICS_ENABLED":
+        return f"{name}: {text}"
+    option = _OPTIONS.get(name)
+    return f"{option} (ORCHESTRATOR_{name}): {text}" if option else f"ORCHESTRATOR_{name}: {text}"
 
 
 def _log() -> None:

@@ -8,9 +8,11 @@ from threading import BoundedSemaphore
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extensions import parse_dsn
 
 SCHEMA = "0002"
 """The newest migration."""
+URL_WANTED = "give a URL such as postgresql://user@host:5432/database"
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
@@ -33,6 +35,16 @@ def connect(url: str, role: str, *, durable: bool = True) -> Connection:
     )
     connection.autocommit = True
     return connection
+
+
+def is_url(value: str) -> bool:
+    """Whether it can be the URL of a PostgreSQL database."""
+    url = value.replace("postgresql+psycopg2://", "postgresql://", 1)
+    try:
+        parse_dsn(url)
+    except psycopg2.Error:
+        return False
+    return url.startswith(("postgresql://", "postgres://"))
 
 
 def is_lost(error: BaseException) -> bool:

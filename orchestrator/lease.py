@@ -4,6 +4,7 @@ The fence itself is `ledger_fence` in the database, the first statement of every
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -22,6 +23,8 @@ class Lease:
     epoch: int = 0
     position: int = 0
     """Position of the channel's last committed event."""
+    moment: datetime | None = None
+    """Its date, when the lease was taken."""
 
     def acquire(self, cursor: Cursor) -> bool:
         """Take the channel if it is free, expired or ours already; earlier epochs cannot commit afterwards.
@@ -42,6 +45,12 @@ class Lease:
         if row is None:
             return False
         self.epoch, self.position = row
+        cursor.execute(
+            "SELECT moment FROM event WHERE channel = %s AND position = %s",
+            (self.channel, self.position),
+        )
+        last = cursor.fetchone()
+        self.moment = last[0] if last else None
         return True
 
     def renew(self, cursor: Cursor, lease_s: float = LEASE_S) -> bool:

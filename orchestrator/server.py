@@ -33,6 +33,7 @@ from orchestrator.feed import Feed
 from orchestrator.gossip import Gossip
 from orchestrator.guard import Guard
 from orchestrator.identity import Identities
+from orchestrator.listening import check_free
 from orchestrator.metrics import Metrics
 from orchestrator.reads.events import heads
 from orchestrator.service import Ledger, deliver_outcome, read_after
@@ -109,6 +110,12 @@ class Server:
         """Requests that wait for the channel's writer."""
         return self._writers[channel].waiting
 
+    def check_addresses(self) -> None:
+        """Raises RuntimeError when an address cannot be listened on: said before anything is begun."""
+        for address in (self._listen, self._options.metrics_listen):
+            if address:
+                check_free(address)
+
     def start(self) -> None:
         """Bring the schema up to date and serve.
 
@@ -116,6 +123,7 @@ class Server:
             RuntimeError, OSError: an address cannot be bound.
             psycopg2.Error: the database cannot be used.
         """
+        self.check_addresses()
         _bring_up_to_date(self._url)
         self._pool = Pool(self._url, READERS)
         self._replay_pool = Pool(self._url, REPLAYERS)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator.database import URL_WANTED, is_url
 from orchestrator.tls.paths import TlsPaths
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -25,7 +26,13 @@ def _seconds(value: Any) -> Any:
 
 def _address(value: str) -> str:
     if not re.fullmatch(r"[^\s/]+:\d{1,5}", value) or int(value.rpartition(":")[2]) > LAST_PORT:
-        raise ValueError("an address such as 127.0.0.1:9000")
+        raise ValueError(f'give an address such as 127.0.0.1:9000, not "{value}"')
+    return value
+
+
+def _database_url(value: str) -> str:
+    if not is_url(value):
+        raise ValueError(URL_WANTED)  # never the value: it may hold a password
     return value
 
 
@@ -36,7 +43,7 @@ Address = Annotated[str, AfterValidator(_address)]
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", populate_by_name=True)
 
-    DATABASE_URL: str = Field(repr=False)
+    DATABASE_URL: Annotated[str, AfterValidator(_database_url)] = Field(repr=False)
     CHANNEL_CONFIG: Path
     LISTEN: Address = "0.0.0.0:9000"
     TLS_ENABLED: bool = False

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,6 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from orchestrator.commands import Command
 from orchestrator.crash_points import crash_points
 from orchestrator.database import connect, is_lost
+from orchestrator.dates import Clock
 from orchestrator.errors import Expired, Internal, Overloaded, Refusal, Unavailable
 from orchestrator.events import Event
 from orchestrator.identity import Caller
@@ -94,7 +94,7 @@ class Writer:
         self._connection: Connection | None = None
         self._leads = False
         self._renewed = 0.0
-        self._last = datetime.min.replace(tzinfo=UTC)
+        self._clock = Clock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"writer-{channel}", daemon=True)
 
@@ -274,7 +274,7 @@ class Writer:
         self._bytes_out -= sum(job.size for job in rest)
 
     def _decide_one(self, job: Job, batch: Batch) -> Outcome:
-        moment = Moment(self._now())
+        moment = Moment(self._clock.now())
         try:
             decision = job.command.rule(self._known, job.caller, job.request, moment)
             check_assets(decision)
@@ -350,6 +350,7 @@ class Writer:
             self._disconnect()
         if self._leads:
             crash_points.reach("orchestrator", "lease", "taken")
+            self._clock.go_on_after(self._lease.moment)
             self._renewed = time.monotonic()
             log.info("channel_led", channel=self._known.channel, epoch=self._lease.epoch)
             return
@@ -388,11 +389,6 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _now(self) -> datetime:
-        """The wall clock, never backwards: dates follow the order of events."""
-        self._last = max(self._last, datetime.now(UTC))
-        return self._last
 
 
 def _is_small(group: list[Job]) -> bool:

@@ -54,6 +54,8 @@ def backup(url: str, path: Path) -> Summary:
     """
     if path.exists():
         raise BackupError(f"{path} exists already; it is not overwritten")
+    if not path.parent.is_dir():
+        raise BackupError(f"there is no folder {path.parent}")
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
         with (
@@ -158,6 +160,32 @@ def _summary(manifest: dict[str, Any]) -> Summary:
 
 
 # ------------------------------------------------------------------ restore
+def examine(path: Path) -> None:
+    """Read a backup from end to end, before a database is made for it.
+
+    Raises:
+        BackupError: the file is damaged, of a newer version, or no backup.
+        OSError
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _usable(archive, path)
+    except zipfile.BadZipFile:
+        raise _unusable(path) from None
+
+
+def _usable(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    """The manifest of a whole file that this version can read."""
+    manifest = _checked(archive, path)
+    if not knows_revision(manifest["schema"]):
+        raise BackupError(f"{path} was written by a newer version (schema {manifest['schema']})")
+    return manifest
+
+
+def _unusable(path: Path) -> BackupError:
+    return BackupError(f"{path} is damaged, or no backup of a ledger")
+
+
 def restore(url: str, path: Path) -> Summary:
     """Fill an empty ledger from a file; the database may be quite empty too.
 
@@ -167,16 +195,12 @@ def restore(url: str, path: Path) -> Summary:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest = _checked(archive, path)
-            if not knows_revision(manifest["schema"]):
-                raise BackupError(
-                    f"{path} was written by a newer version (schema {manifest['schema']})"
-                )
+            manifest = _usable(archive, path)
             _refuse_other_content(url)
             migrate(url, manifest["schema"])
             _fill(url, archive, manifest)
     except zipfile.BadZipFile:
-        raise BackupError(f"{path} is damaged, or no backup of a ledger") from None
+        raise _unusable(path) from None
     migrate(url)
     return _summary(manifest)
 

@@ -329,3 +329,27 @@ def test_a_fault_of_ours_does_not_end_the_writer(
     assert a.plan()
     assert faults == []
     assert len(a.events(3)) == 3
+
+
+@pytest.mark.parametrize(("ahead", "follows"), [("30 seconds", True), ("1 day", False)])
+def test_dates_go_on_after_those_of_a_writer_whose_clock_was_a_bit_ahead(
+    database_url: str, database: Connection, ahead: str, follows: bool
+) -> None:
+    """A clock that was a day ahead was wrong: its dates are no measure."""
+    channels = {"mychannel": ["a"]}
+    server = Server(database_url, channels)
+    server.start()
+    with Member(server.address) as a:
+        a.join().plan()
+    server.stop()
+    with database.cursor() as cursor:
+        cursor.execute("UPDATE event SET moment = now() + %s::interval", (ahead,))
+    server = Server(database_url, channels)
+    server.start()
+    try:
+        with Member(server.address) as a:
+            a.plan()
+            dates = [event.timestamp.ToDatetime() for event in a.events(3)]
+    finally:
+        server.stop()
+    assert (dates[2] >= dates[1]) is follows

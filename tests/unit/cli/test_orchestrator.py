@@ -1,6 +1,7 @@
 """`substra-ray orchestrator` with wrong input: one clear line, and nothing made."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,16 @@ def channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ("--channels", "{channels}", "--state", "new", "--listen", "nine"),
             2,
-            "an address such as",
+            '--listen (ORCHESTRATOR_LISTEN): give an address such as 127.0.0.1:9000, not "nine"',
         ),
+        (
+            ("--channels", "{channels}", "--state", "new", "--listen", "no.invalid:9000"),
+            1,
+            "cannot listen on no.invalid:9000: ",
+        ),
+        (("--channels", "{channels}", "--database", "x://u:secret@h/d"), 2, "postgresql://"),
+        (("backup", "file", "--database", "x://u:secret@h/d"), 2, "postgresql://"),
+        (("restore", "{channels}", "--state", "new"), 1, "is damaged, or no backup of a ledger"),
         (("--channels", "{channels}", "--state", "{tmp}"), 1, "holds other files and no ledger"),
         (("--channels", "{channels}", "--state", "{channels}"), 1, "is no folder"),
         (("replay", "--state", "new"), 2, "There is no ledger"),
@@ -50,6 +59,7 @@ def test_wrong_input_is_one_clear_line_and_leaves_nothing(
     assert done.exit_code == code
     assert text in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert "secret" not in done.stderr
     assert list(tmp_path.iterdir()) == [channels]
 
 
@@ -62,3 +72,18 @@ def test_a_networks_folder_is_not_served_by_hand(tmp_path: Path, channels: Path)
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
     assert "belongs to a network" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--listen", "--metrics"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_in_use_is_said_before_anything_is_made(
+    tmp_path: Path, channels: Path, option: str, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"{host}:{taken.getsockname()[1]}"
+        words = ["--channels", str(channels), "--state", str(tmp_path / "new")]
+        words += ["--listen", "127.0.0.1:0", option, address]
+        done = CliRunner().invoke(app, ["orchestrator", *words])
+    assert done.exit_code == 1
+    assert done.stderr == f"cannot listen on {address}: Address already in use\n"
+    assert list(tmp_path.iterdir()) == [channels]

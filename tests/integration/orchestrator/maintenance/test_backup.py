@@ -108,6 +108,11 @@ def test_an_existing_file_is_not_overwritten(url: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_folder_that_is_not_there_is_named(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match=f"there is no folder {tmp_path / 'new'}"):
+        backup(url, tmp_path / "new" / "ledger.zip")
+
+
 def test_a_ledger_that_is_not_empty_is_not_overwritten(url: str, tmp_path: Path) -> None:
     file = tmp_path / "ledger.zip"
     backup(url, file)
