@@ -8,7 +8,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -143,17 +143,25 @@ class Builds:
         if too_long(saving_s, self._settings.IMAGE_SAVING_TIMEOUT_SECONDS):
             raise NotSaved(f"the image could not be saved for {saving_s:.0f} s")
         _profile(ledger, key, "build_image", seconds)
-        address = self._settings.address(f"function/{key}/image/")
-        name = ledger.function(key).name  # the wire wants it again; it may have changed meanwhile
-        ledger.update_function(
-            function_pb2.UpdateFunctionParam(
-                key=key,
-                name=name,
-                image=common_pb2.Addressable(checksum=digest, storage_address=address),
-            )
-        )
+        self._tell(ledger, key, digest)
         if self._to(ledger, key, function_pb2.FUNCTION_ACTION_READY, READY):
             _profile(ledger, key, "save_function", time.monotonic() - started)
+
+    def _tell(self, ledger: ChannelLedger, key: str, digest: str) -> None:
+        """The image's digest and address; the wire wants the name again, which must not undo a new one.
+
+        Events have one order: another name just before ours was given after we had asked.
+        """
+        address = self._settings.address(f"function/{key}/image/")
+        image = common_pb2.Addressable(checksum=digest, storage_address=address)
+        name: str | None = ledger.function(key).name
+        sent: list[str] = []
+        while name is not None:
+            update = function_pb2.UpdateFunctionParam(key=key, name=name, image=image)
+            ledger.update_function(update)
+            sent.append(name)
+            events = ledger.last_events(key, 2)
+            name = undone([event.function.name for event in events], sent)
 
     def _to(
         self,
@@ -260,3 +268,13 @@ def _profile(ledger: ChannelLedger, key: str, step: str, seconds: float) -> None
         )
     except LedgerError as error:
         log.warning("profiling_lost", function=key, step=step, error=error.details)
+
+
+def undone(newest: Sequence[str], sent: Sequence[str]) -> str | None:
+    """The name that the last of `sent` replaced without wanting to; None: there is none.
+
+    `newest`: names in the function's newest events, newest first. Pure.
+    """
+    if len(newest) < 2 or newest[0] != sent[-1] or newest[1] in sent:
+        return None
+    return newest[1]

@@ -28,6 +28,7 @@ from protos.orchestrator import (
     performance_pb2,
     profiling_pb2,
 )
+from protos.orchestrator.common_pb2 import ASSET_FUNCTION, DESCENDING
 from protos.orchestrator.computeplan_pb2_grpc import ComputePlanServiceStub
 from protos.orchestrator.computetask_pb2_grpc import ComputeTaskServiceStub
 from protos.orchestrator.datamanager_pb2_grpc import DataManagerServiceStub
@@ -384,6 +385,12 @@ class ChannelLedger:
         self._call(lambda: ProfilingServiceStub(self._channel).RegisterProfilingStep, step)
 
     # ------------------------------------------------------------------ events
+    def last_events(self, function: str, most: int) -> Sequence[event_pb2.Event]:
+        """Of one function, the newest first."""
+        filters = event_pb2.EventQueryFilter(asset_key=function, asset_kind=ASSET_FUNCTION)
+        request = event_pb2.QueryEventsParam(filter=filters, page_size=most, sort=DESCENDING)
+        return self._call(lambda: EventServiceStub(self._channel).QueryEvents, request).events
+
     def subscribe(self, after: str) -> EventStream:
         """Events strictly after the id `after` (empty: from the beginning), pushed as they come."""
         request = event_pb2.SubscribeToEventsParam(start_event_id=after)
