@@ -19,6 +19,9 @@ from protos.orchestrator.common_pb2 import (
     Permission,
     Permissions,
 )
+from protos.orchestrator.computeplan_pb2 import ComputePlan, UpdateComputePlanParam
+from protos.orchestrator.datamanager_pb2 import DataManager
+from protos.orchestrator.datasample_pb2 import DataSample, RegisterDataSamplesParam
 from protos.orchestrator.event_pb2 import EVENT_ASSET_DISABLED
 from protos.orchestrator.model_pb2 import Model, NewModel, RegisterModelsParam
 from protos.orchestrator.performance_pb2 import NewPerformance, Performance
@@ -64,6 +67,82 @@ def _output(task: str, identifier: str, kind: Any, key: str) -> Message:
         asset_kind=kind,
         asset_key=key,
     )
+
+
+def test_a_function(channel: Channel) -> None:
+    new = r.new_function(inputs=r.TRAIN_INPUTS, metadata={"a": "b"}, permissions=r.private("b"))
+    answer = channel.call("FunctionService/RegisterFunction", new)
+    both = Permission(authorized_ids=["b", "a"])
+    expected = f.Function(
+        key=new.key,
+        name=new.name,
+        description=new.description,
+        archive=new.archive,
+        permissions=Permissions(process=both, download=both),
+        owner="a",
+        creation_date=_dated(answer),
+        metadata={"a": "b"},
+        inputs=new.inputs,
+        outputs=new.outputs,
+        status=f.FUNCTION_STATUS_WAITING,
+        image=Addressable(),
+    )
+    (told,) = channel.events
+    assert answer == expected == channel.known.function(new.key) == told.payload
+    again = r.new_function()
+    again.archive.CopyFrom(new.description)
+    with pytest.raises(Conflict, match="storage address"):
+        channel.call("FunctionService/RegisterFunction", again)
+
+
+def test_a_data_manager_and_a_sample(channel: Channel) -> None:
+    new = r.new_data_manager(r.private("b"), metadata={"a": "b"}, type="ignored")
+    answer = channel.call("DataManagerService/RegisterDataManager", new)
+    both = Permission(authorized_ids=["b", "a"])
+    expected = DataManager(
+        key=new.key,
+        name=new.name,
+        owner="a",
+        permissions=Permissions(process=both, download=both),
+        description=new.description,
+        opener=new.opener,
+        creation_date=_dated(answer),
+        logs_permission=Permission(authorized_ids=["a"]),
+        metadata={"a": "b"},
+    )
+    (told,) = channel.events
+    assert answer == expected == channel.known.data_manager(new.key) == told.payload
+
+    sample = r.new_data_sample(new.key)
+    sample.test_only = True  # accepted and not stored
+    param = RegisterDataSamplesParam(samples=[sample])
+    (stored,) = channel.call("DataSampleService/RegisterDataSamples", param).data_samples
+    assert stored == DataSample(
+        key=sample.key,
+        data_manager_keys=[new.key],
+        owner="a",
+        checksum=sample.checksum,
+        creation_date=_dated(stored),
+    )
+    assert stored == channel.known.data_sample(sample.key) == channel.events[-1].payload
+
+
+def test_a_plan_and_its_new_name(channel: Channel) -> None:
+    new = r.new_plan()
+    answer = channel.call("ComputePlanService/RegisterPlan", new)
+    expected = ComputePlan(
+        key=new.key,
+        owner="a",
+        name=new.name,
+        tag=new.tag,
+        metadata=new.metadata,
+        creation_date=_dated(answer),
+    )
+    assert answer == expected == channel.events[-1].payload
+    param = UpdateComputePlanParam(key=new.key, name="another")
+    channel.call("ComputePlanService/UpdatePlan", param)
+    expected.name = "another"
+    assert channel.stored_plan(new.key) == expected == channel.events[-1].payload
 
 
 def test_a_task(channel: Channel) -> None:
@@ -190,6 +269,11 @@ def test_a_functions_image_counts_once_it_has_a_checksum(channel: Channel) -> No
     assert update("second", Addressable(storage_address="http://files.test/other")).image == image
     newer = r.address()
     assert update("third", newer).image == newer
+    taken = r.new_function(archive=Addressable(storage_address=newer.storage_address))
+    with pytest.raises(Conflict, match="storage address"):
+        channel.call("FunctionService/RegisterFunction", taken)
+    with pytest.raises(Invalid, match="image"):
+        update("fourth", Addressable(checksum="x" * 201))
 
 
 # ------------------------------------------------------------------ several assets of one output
