@@ -24,7 +24,9 @@ COPY ray_jobs /src/ray_jobs
 # Bytecode that is never compared with its source: nothing is compiled, or written, when a container starts.
 RUN cd /src && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel \
  && /opt/substra/bin/python -m pip install --no-deps --no-index /tmp/wheel/*.whl \
- && rm -rf /opt/substra/lib/python3*/site-packages/ray/jars /opt/substra/lib/python3*/site-packages/pip* \
+ && rm -rf /opt/substra/bin/uv /opt/substra/bin/uvx \
+ && cd /opt/substra/lib/python3*/site-packages && rm -rf pip* kubernetes/aio ray/jars ray/llm ray/rllib \
+ && find /opt/substra -name '*.js.map' -delete \
  && find /opt/substra -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} + \
  && /opt/substra/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/substra/lib
 # The first process of function containers, with an interpreter of its own: docs/kuberay.md.

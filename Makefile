@@ -131,12 +131,16 @@ sbom:  ## What the image holds, as CycloneDX: sbom.json
 # ---- quality
 
 .PHONY: check
-check: $(INSTALLED)  ## Format, lint, types, imports, house rules, links; changes nothing
+check: $(INSTALLED)  ## Format, lint, types, imports, house rules, links, charts; changes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
 	@$(RUN) docs/check_links.py
-	@$(RUN) -m pytest tests/unit/test_imports.py tests/unit/test_rules.py
+	@$(RUN) -m pytest tests/unit/test_imports.py tests/unit/test_rules.py tests/unit/helm
+	@if command -v helm > /dev/null; then \
+	  helm lint --strict --quiet helm/substra-orchestrator --values helm/values/ledger.yaml; \
+	  helm lint --strict --quiet helm/substra-backend --values helm/values/org-1.yaml; \
+	fi
 
 .PHONY: format
 format: $(INSTALLED)  ## Format the code and mend what the linter can mend
