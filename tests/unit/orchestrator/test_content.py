@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from orchestrator.errors import Conflict, Invalid, WrongOutputKind
+from orchestrator.errors import BadRequest, Conflict, Invalid, WrongOutputKind
 from protos.orchestrator import computetask_pb2 as t
 from protos.orchestrator import failure_report_pb2 as fr
 from protos.orchestrator import function_pb2 as f
@@ -21,7 +21,11 @@ from protos.orchestrator.common_pb2 import (
 )
 from protos.orchestrator.computeplan_pb2 import ComputePlan, UpdateComputePlanParam
 from protos.orchestrator.datamanager_pb2 import DataManager
-from protos.orchestrator.datasample_pb2 import DataSample, RegisterDataSamplesParam
+from protos.orchestrator.datasample_pb2 import (
+    DataSample,
+    RegisterDataSamplesParam,
+    UpdateDataSamplesParam,
+)
 from protos.orchestrator.event_pb2 import EVENT_ASSET_DISABLED
 from protos.orchestrator.model_pb2 import Model, NewModel, RegisterModelsParam
 from protos.orchestrator.performance_pb2 import NewPerformance, Performance
@@ -125,6 +129,37 @@ def test_a_data_manager_and_a_sample(channel: Channel) -> None:
         creation_date=_dated(stored),
     )
     assert stored == channel.known.data_sample(sample.key) == channel.events[-1].payload
+
+
+def test_links_of_a_sample(channel: Channel) -> None:
+    """Added to those that are there; a manager is named once, unless it is linked already (4.4)."""
+    (first, key), (second, _), (third, _) = (channel.data(by="a") for _ in range(3))
+    before = channel.known.data_sample(key)
+    assert before is not None
+    expected = DataSample()
+    expected.CopyFrom(before)
+    expected.data_manager_keys.append(second)
+
+    def link(*managers: str) -> None:
+        param = UpdateDataSamplesParam(keys=[key], data_manager_keys=managers)
+        channel.call("DataSampleService/UpdateDataSamples", param)
+
+    link(first, first, second)
+    assert channel.known.data_sample(key) == expected == channel.events[-1].payload
+    with pytest.raises(Invalid, match="must not repeat"):
+        link(third, third)
+    twice = RegisterDataSamplesParam(samples=[r.new_data_sample(first, first)])
+    with pytest.raises(Invalid, match="must not repeat"):
+        channel.call("DataSampleService/RegisterDataSamples", twice)
+
+
+def test_a_sample_belongs_to_somebody_registered(channel: Channel) -> None:
+    """Also without a manager, whose owner would be."""
+    param = RegisterDataSamplesParam(samples=[r.new_data_sample()])
+    with pytest.raises(BadRequest, match='"c" is not registered'):
+        channel.call("DataSampleService/RegisterDataSamples", param, by="c")
+    (sample,) = channel.call("DataSampleService/RegisterDataSamples", param).data_samples
+    assert (sample.owner, list(sample.data_manager_keys)) == ("a", [])
 
 
 def test_a_plan_and_its_new_name(channel: Channel) -> None:
