@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from backend.engine.compute.cache import AssetCache
+from backend.engine.compute.offering import Offering
 from backend.engine.compute.queue import NewWork, WorkQueue
 from backend.engine.compute.results import model_key
 from backend.engine.compute.store import InputAsset
@@ -429,6 +430,13 @@ def test_the_lease_says_what_the_task_may_take(world: World) -> None:
     lease = world.lease(world.session())
     assert lease["resources"]["memory_bytes"] == 2**20
     assert world.one("SELECT memory_bytes FROM work WHERE kind = 'task'")[0] == 2**20
+
+
+def test_the_sites_time_limit_reaches_the_lease(world: World) -> None:
+    settings = world.settings.model_copy(update={"TASK_TIMEOUT": 77})
+    world.preparation.offering = Offering(settings, world.cache, world.images, world.chainkeys)
+    world.task(world.plan(), world.function())
+    assert world.lease(world.session())["timeout_s"] == 77
 
 
 def test_a_transfer_for_a_canceled_plan_stops(world: World) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.backend.engine.images.conftest import Workshop
+from backend.engine.images.embedded import EmbeddedBuilder
+from tests.integration.backend.engine.images.conftest import RUN_ENVIRONMENT, Workshop
 from tests.integration.backend.engine.images.test_embedded import ENTRYPOINT, FROM
 
 
@@ -52,6 +53,39 @@ def test_a_run_line_does_not_reach_local_services(workshop: Workshop) -> None:
         connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
         workshop.fail(f'{FROM}RUN python -c "{connect}"{ENTRYPOINT}')
         assert "PermissionError" in workshop.log
+
+
+def test_run_lines_have_the_proxy_and_the_private_authority_of_the_site(
+    media: Path, tmp_path: Path
+) -> None:
+    """Its proxy may listen on any port of this machine, its certificates may lie anywhere, behind a link."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    authority = tmp_path / "private" / "authority.pem"
+    authority.write_text(f"the authority of {tmp_path.name}")
+    link = tmp_path / "ca.pem"
+    link.symlink_to(authority)
+    connect = (
+        "import os, socket, urllib.parse as u; p = u.urlsplit(os.environ['HTTPS_PROXY']); "
+        "socket.create_connection((p.hostname, p.port), 5).close(); print('through', p.port)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        assert port > 1024
+        captured = {
+            "HTTPS_PROXY": f"http://127.0.0.1:{port}",
+            "NO_PROXY": "inside.example",
+            "REQUESTS_CA_BUNDLE": str(link),
+            "GIT_SSL_CAINFO": str(link),
+        }
+        builder = EmbeddedBuilder(media, run_environment={**RUN_ENVIRONMENT, **captured})
+        workshop = Workshop(media, tmp_path / "private", builder)
+        workshop.build(
+            f'{FROM}RUN cat "$REQUESTS_CA_BUNDLE" "$GIT_SSL_CAINFO" && echo "not for $NO_PROXY"\n'
+            f'RUN echo {port} && python -c "{connect}"{ENTRYPOINT}'
+        )
+    assert workshop.log.count(authority.read_text()) == 2
+    assert "not for inside.example" in workshop.log
+    assert f"through {port}" in workshop.log
 
 
 def test_the_shared_package_cache_is_out_of_reach_of_run_lines(

@@ -4,7 +4,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -13,6 +15,7 @@ from backend.engine.images.builder import Archive
 from backend.engine.images.builds import Builds
 from backend.engine.images.embedded import BuiltImage
 from backend.engine.images.processes import BuildStopped
+from backend.ports.ledger.client import ChannelLedger
 from protos.orchestrator import function_pb2
 from tests.integration.backend.engine.images.conftest import Workshop, archive_of, store_archive
 from tests.integration.backend.engine.world import World, eventually
@@ -153,6 +156,60 @@ def test_the_build_of_a_canceled_plan_stops_within_two_seconds(
     assert world.work_state(function, "build") == "done"
     assert world.mine.function(function).status == function_pb2.FUNCTION_STATUS_CANCELED
     assert not endless.begun[0].parent.exists()
+
+
+@dataclass(frozen=True)
+class Image:
+    manifest_digest: str
+
+
+class AtOnce:
+    """A builder whose images are ready at once."""
+
+    def known(self, digest: str) -> bool:
+        return True
+
+    def build(self, archive: Archive, log_path: Path, stopped: Callable[[], bool]) -> Image:
+        return Image("c" * 64)
+
+
+class Forgetful:
+    """A ledger that takes no image."""
+
+    def __init__(self, inner: ChannelLedger) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def update_function(self, parameters: object) -> None:
+        raise OSError("no way there")
+
+
+@pytest.mark.parametrize(("limit_s", "status"), [(60, "FAILED"), (0, "BUILDING")])
+def test_an_image_that_cannot_be_saved_in_time_is_given_up(
+    world: World, limit_s: int, status: str
+) -> None:
+    function = world.function(ready=False)
+    store_archive(world, function)
+    eventually(lambda: world.work_state(function, "build") == "new", "the build is queued")
+    builds = Builds(
+        world.settings.model_copy(update={"IMAGE_SAVING_TIMEOUT_SECONDS": limit_s}),
+        world.database,
+        world.storage,
+        lambda channel: cast(ChannelLedger, Forgetful(world.connection.on(channel))),
+        AtOnce(),
+        world.wakeups.signal("cancel"),
+        world.counters,
+    )
+    builds.turn()
+    found = world.one("SELECT state, last_error, cause FROM work WHERE kind = 'build'")
+    assert tuple(found) == ("new", "no way there", "no way there")
+    world.execute("UPDATE function_image SET creation_date = now() - interval '61 seconds'")
+    world.execute("UPDATE work SET not_before = now()")
+    builds.turn()
+    became = world.mine.function(function).status
+    assert function_pb2.FunctionStatus.Name(became) == f"FUNCTION_STATUS_{status}"
 
 
 def test_a_build_that_another_plan_wants_goes_on(world: World, endless: Endless) -> None:
