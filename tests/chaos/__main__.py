@@ -111,7 +111,8 @@ def _walk(walk: Walk, options: argparse.Namespace) -> int:
     total, minutes = sum(map(len, seen.values())), options.minutes or 120.0
     if options.short:
         plan, minutes = for_ten_minutes(plan), options.minutes or SHORT_MINUTES
-        _say("short: the points after a step; dying before it is like dying after the last one")
+        _say("short: points after a step, as dying before it is like dying after the last one;")
+        _say("       none of loops that only look")
     count = sum(map(len, plan.values()))
     if not count:
         _say("no crash point was seen: this network ran already, or there is none of that kind")
