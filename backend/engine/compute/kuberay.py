@@ -42,6 +42,7 @@ from kuberay.transport import Connection
 
 log = structlog.get_logger()
 PREFIX = "fn-"
+AUTOSCALER = "autoscaler"  # KubeRay's name of the head's second container
 JOB_PREFIX = "substra-"
 SESSION, PLAN, GROUP = "substra_session", "substra_plan", "substra_group"
 
@@ -166,8 +167,14 @@ class KubeRayPool:
         )
 
     def _read_pods(self) -> list[Pod]:
-        labels = {CLUSTER_LABEL: self._options.cluster, NODE_TYPE_LABEL: "worker"}
-        found = self._pods.all(labels)
+        """The workers. A head whose autoscaler ended is deleted: KubeRay never starts its containers again,
+        and the operator makes another head in its place.
+        """
+        found = self._pods.all({CLUSTER_LABEL: self._options.cluster})
+        for pod in found:
+            if _lacks_autoscaler(pod):
+                log.warning("head_without_autoscaler", pod=pod["metadata"]["name"])
+                self._pods.delete(pod["metadata"]["name"])
         return [pod for pod in found if _group(pod).startswith(PREFIX)]
 
     def _read_groups(self, pods: Sequence[Pod]) -> list[Group]:
@@ -334,6 +341,17 @@ class KubeRayPool:
 
 def _group(pod: Pod) -> str:
     return (pod["metadata"].get("labels") or {}).get(GROUP_LABEL, "")
+
+
+def _lacks_autoscaler(pod: Pod) -> bool:
+    if (pod["metadata"].get("labels") or {}).get(NODE_TYPE_LABEL) != "head":
+        return False
+    states: list[dict[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
+    ended = any(
+        each.get("name") == AUTOSCALER and (each.get("state") or {}).get("terminated")
+        for each in states
+    )
+    return ended and "deletionTimestamp" not in pod["metadata"]
 
 
 def _address(pod: Pod) -> str | None:

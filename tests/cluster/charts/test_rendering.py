@@ -69,7 +69,7 @@ def test_rights_in_the_compute_namespace_are_of_its_pool_only() -> None:
         (rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in roles[0]["rules"]
     ] == [
         (["rayclusters"], ["it-compute"], ["get", "patch"]),
-        (["pods"], None, ["list"]),
+        (["pods"], None, ["list", "delete"]),
         (["secrets"], None, ["get", "create", "delete"]),
     ]
 

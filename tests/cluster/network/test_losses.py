@@ -77,3 +77,16 @@ def runs(playground: Playground, plan: ComputePlan, task: str) -> bool:
     found = playground.clients[0].get_task(str(UUID(task)))
     assert found.status is not ComputeTaskStatus.failed, plan
     return found.status is ComputeTaskStatus.executing
+
+
+def test_plan_that_comes_while_the_head_is_away_ends_done(
+    network: Network, playground: Playground
+) -> None:
+    built(playground, "add")
+    data = playground.data([1])
+    network.kill(head(network))
+    began = time.monotonic()
+    (task,) = playground.chain(1, [data])
+    assert playground.run([task], WAIT_S).status == ComputePlanStatus.done
+    say(f"head lost, then a plan: ended {time.monotonic() - began:.1f} s later")
+    assert playground.model(task)["value"] == 2

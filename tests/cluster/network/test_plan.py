@@ -44,7 +44,11 @@ def test_first_task_of_a_new_image_and_the_next_ones(
     began = [model["began"] for model in models]
     say(f"first task, plan submitted to the function's first line: {began[0] - submitted:.1f} s")
     gaps = [after - before for before, after in itertools.pairwise(began)]
+    above = [after["began"] - before["ended"] for before, after in itertools.pairwise(models)]
     say(f"next tasks of the chain, first line to first line: p50 {statistics.median(gaps):.3f} s")
+    say(
+        f"  from a function's end to the next one's first line: p50 {statistics.median(above):.3f} s"
+    )
     wait_for(lambda: not network.workers(organization), "no pod is left", WAIT_S)
     say(f"plan's end to no pod: {time.time() - ended:.1f} s (idle time-out 5 s)")
     assert len(network.groups(organization)) == 1

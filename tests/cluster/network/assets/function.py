@@ -8,6 +8,8 @@ import time
 BEGAN = time.time()
 
 import json  # noqa: E402
+import os  # noqa: E402
+import socket  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import substratools as tools  # noqa: E402
@@ -18,7 +20,7 @@ def read(path):
 
 
 def write(path, **content):
-    Path(path).write_text(json.dumps({**content, "began": BEGAN}))
+    Path(path).write_text(json.dumps({**content, "began": BEGAN, "ended": time.time()}))
 
 
 def numbers(inputs):
@@ -58,6 +60,41 @@ def evaluate(inputs, outputs, task_properties):
 def fail(inputs, outputs, task_properties):
     print("about to fail", flush=True)
     raise ValueError("told to fail")
+
+
+def attempt(action):
+    try:
+        return f"got {action()!r}"[:200]
+    except OSError as error:
+        return f"refused: {type(error).__name__}"
+
+
+def look(path):
+    return sorted(map(str, Path(path).iterdir())) if path.endswith("/") else Path(path).read_bytes()
+
+
+def connected(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as made:
+        made.settimeout(3)
+        made.connect(address)
+        return "connected"
+
+
+@tools.register
+def snoop(inputs, outputs, task_properties):
+    """What an honest function has no need of; the data hold paths, and (host, port) to connect to."""
+    report = {}
+    for wanted in numbers(inputs):
+        if isinstance(wanted, str):
+            report[wanted] = attempt(lambda path=wanted: look(path))
+        else:
+            address = tuple(wanted)
+            report[str(wanted)] = attempt(lambda to=address: connected(socket.AF_INET, to))
+    report["the agent"] = attempt(lambda: connected(socket.AF_UNIX, "/substra/socket/agent.sock"))
+    report["write to the image"] = attempt(lambda: Path("/opt/functions/mark").write_text("x"))
+    report["write to the inputs"] = attempt(lambda: Path("/substra/inputs/mark").write_text("x"))
+    secrets = [name for name in os.environ if "TOKEN" in name or "KUBERNETES" in name]
+    write(outputs["shared"], value=0, report=report, secrets=secrets, user=os.getuid())
 
 
 if __name__ == "__main__":

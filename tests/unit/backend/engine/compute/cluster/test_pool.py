@@ -230,3 +230,17 @@ def test_an_empty_record_that_ray_wrote_anew_is_forgotten(small: SmallCluster) -
     small.jobs["an-operators"] = {"submission_id": "an-operators", "status": "FAILED"}
     small.pool(Told()).turn()
     assert list(small.jobs) == ["an-operators"]
+
+
+def test_a_head_without_its_autoscaler_makes_room_for_another(small: SmallCluster) -> None:
+    small.start_pod("headgroup", "head")
+    labels = small.pods["head"]["metadata"]["labels"]
+    labels["ray.io/node-type"] = "head"
+    running = {"name": "autoscaler", "state": {"running": {}}}
+    small.pods["head"]["status"]["containerStatuses"] = [{"name": "ray-head"}, running]
+    pool = small.pool(Told())
+    pool.turn()
+    assert "head" in small.pods
+    running["state"] = {"terminated": {"exitCode": 1}}
+    pool.turn()
+    assert small.pods == {}
