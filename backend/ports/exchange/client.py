@@ -23,6 +23,7 @@ from tenacity.stop import stop_base
 from backend.kit.errors import PeerUnreachable
 from backend.ports.exchange.errors import PeerRefused, TransferStopped, WrongChecksum
 from backend.ports.exchange.ranges import PARALLEL_FROM, Ranges, discard, received
+from backend.ports.exchange.unwanted import Unwanted
 from backend.settings import PeerSettings, Settings
 
 log = structlog.get_logger(__name__)
@@ -97,19 +98,20 @@ class Exchange:
             PeerRefused: 401, 403, 404 or 410 of the owner; `final` tells whether to give up (rule 44).
             PeerUnreachable: no answer, a cut that repeats without progress, or a server error.
             WrongChecksum: all bytes came, and they are not the ones named.
-            TransferStopped: `stopped`, which is asked while bytes come, said so.
+            TransferStopped: `stopped`, which is asked again and again, said so.
         """
         part = target.with_name(f".{target.name}.{checksum[:16]}.part")
-        for attempt in Retrying(
-            retry=retry_if_exception_type(PeerUnreachable),
-            stop=_Stalled(part),
-            wait=wait_exponential(multiplier=0.1, max=1),
-            reraise=True,
-        ):
-            with attempt:
-                if stopped():
-                    raise TransferStopped
-                self._receive(owner, channel, path, part, checksum, stopped)
+        with Unwanted(stopped) as unwanted:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(PeerUnreachable),
+                stop=_Stalled(part),
+                wait=wait_exponential(multiplier=0.1, max=1),
+                reraise=True,
+            ):
+                with attempt:
+                    if stopped():
+                        raise TransferStopped
+                    self._receive(owner, channel, path, part, checksum, stopped, unwanted)
         return self._settle(part, target, checksum, salt, stopped)
 
     def _receive(
@@ -120,11 +122,12 @@ class Exchange:
         part: Path,
         checksum: str,
         stopped: Callable[[], bool],
+        unwanted: Unwanted,
     ) -> None:
         """What is missing, appended to `part`, or all of it when the owner knows no ranges."""
         ranges = Ranges.open(part)
         if ranges is not None:
-            self._receive_ranges(owner, channel, path, ranges, checksum, stopped)
+            self._receive_ranges(owner, channel, path, ranges, checksum, stopped, unwanted)
             return
         url, headers, auth = self._request(owner, channel, path)
         have = received(part)
@@ -134,7 +137,9 @@ class Exchange:
         try:
             with (
                 httpx.Client(**self._options(url), timeout=self._timeout) as client,
-                client.stream("GET", url, headers=headers, auth=auth) as response,
+                client.stream(
+                    "GET", url, headers=headers, auth=auth, extensions=unwanted.extensions
+                ) as response,
             ):
                 if response.status_code == 416 and have:  # all of it was there already
                     return
@@ -148,7 +153,7 @@ class Exchange:
                 if total:
                     ranges = Ranges.begin(part, have if resumed else 0, total)
                     response.close()
-                    self._receive_ranges(owner, channel, path, ranges, checksum, stopped)
+                    self._receive_ranges(owner, channel, path, ranges, checksum, stopped, unwanted)
                     return
                 with part.open("ab" if resumed else "wb") as file:
                     for chunk in response.iter_raw():  # as it comes: a cut loses nothing received
@@ -167,12 +172,16 @@ class Exchange:
         ranges: Ranges,
         checksum: str,
         stopped: Callable[[], bool],
+        unwanted: Unwanted,
     ) -> None:
         url, common, auth = self._request(owner, channel, path)
 
         def read(start: int, end: int) -> Iterator[bytes]:
             asked = {"Range": f"bytes={start}-{end - 1}", "If-Range": f'"{checksum}"'}
-            with client.stream("GET", url, headers={**common, **asked}, auth=auth) as response:
+            headers, extensions = {**common, **asked}, unwanted.extensions
+            with client.stream(
+                "GET", url, headers=headers, auth=auth, extensions=extensions
+            ) as response:
                 if response.is_error:
                     response.read()
                 _accepted(response)

@@ -1,7 +1,9 @@
 """A transfer that nobody wants any more ends in the middle, and the next one goes on from there."""
 
 import hashlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +14,7 @@ from backend.ports.exchange import Exchange, TransferStopped
 from backend.settings import PeerSettings, Settings
 
 CONTENT = b"0123456789" * 200_000
+SOON_S = 2.0
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -75,3 +78,36 @@ def test_a_stopped_transfer_keeps_what_came(exchange: Exchange, tmp_path: Path) 
     assert target.read_bytes() == CONTENT
     assert Slow.asked[0] is None
     assert Slow.asked[1] is not None
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nfirst"
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", HEAD], ids=["nothing", "a word", "bytes"])
+def test_a_transfer_from_a_silent_owner_can_be_stopped(tmp_path: Path, said: bytes) -> None:
+    """Long before the time after which its silence would count as a failure."""
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(said)
+                asked.set()
+                connection.recv(65_536)  # until the other end is closed
+
+        owner = threading.Thread(target=answer, daemon=True)
+        owner.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        peer = PeerSettings(url=url, outgoing="s12", incoming="s21")
+        settings = Settings(PEERS={"MyOrg2MSP": peer}, HTTP_CLIENT_TIMEOUT_SECONDS=60)
+        began = time.monotonic()
+        with pytest.raises(TransferStopped):
+            Exchange(settings).fetch(
+                *("MyOrg2MSP", "mychannel", "model/k/file/", tmp_path / "model", "0" * 64),
+                stopped=asked.is_set,
+            )
+        assert time.monotonic() - began < SOON_S
+        owner.join(10)
+        assert not owner.is_alive()
