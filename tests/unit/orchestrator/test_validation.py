@@ -46,6 +46,7 @@ def test_names_are_counted_in_bytes_and_not_trimmed(value: str, valid: bool) -> 
         "ws://h",
         "http://user@h/x",
         "host.tld/x",
+        "h.io",
         "host:80/x",
         "http://127.0.0.1:8000/org-1/function/k/file/",
         "http://[::1]:80/x",
@@ -61,6 +62,7 @@ def test_storage_addresses_that_pass(value: str) -> None:
     [
         "",
         "abc",
+        "a.b",
         ".host.tld",
         "http://",
         "http:///x",
@@ -80,13 +82,15 @@ def test_storage_addresses_are_limited_to_the_column_of_the_original() -> None:
     assert v.storage_address("http://h/" + "x" * 192) is not None
 
 
-@pytest.mark.parametrize("value", ["", "http://a.b:1/org-1", "host:80", "x:y"])
+@pytest.mark.parametrize(
+    "value", ["", "http://a.b:1/org-1", "host:80", "x:y", "http://h/" + "x" * 191]
+)
 def test_organization_addresses_that_pass(value: str) -> None:
     v.organization_address(value)
     assert len(value) <= v.ADDRESS_LENGTH
 
 
-@pytest.mark.parametrize("value", ["/path", "host", "http://a b", "http://h/" + "x" * 200])
+@pytest.mark.parametrize("value", ["/path", "host", "http://a b", "http://h/" + "x" * 192])
 def test_organization_addresses_that_are_refused_without_a_code(value: str) -> None:
     with pytest.raises(Malformed) as refusal:
         v.organization_address(value)
