@@ -15,8 +15,13 @@ class PodOffering(Offering):
     def lease(self, context: TaskContext, local: Local) -> dict[str, Any]:
         found = super().lease(context, local)
         image = local.environment["image"]
-        environment = {**local.environment, "env": self.variables}
-        return {**found, GROUP: group_name(image), "environment": environment}
+        return {
+            **found,
+            GROUP: group_name(image),
+            "environment": {**local.environment, "env": self.variables},
+            # a pod has its own, and Kubernetes knows what is left; memory bounds the function in it
+            "resources": {"memory_bytes": local.needs.memory_bytes},
+        }
 
     def is_here(self, offer: dict[str, Any]) -> bool:
         """Nothing leaves the storage before its plan has ended."""

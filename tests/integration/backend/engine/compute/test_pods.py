@@ -126,6 +126,8 @@ def test_a_chain_runs_by_addresses_of_the_store(pods: PodWorld) -> None:
         "entrypoint": ["python3", "f.py"],
         "env": {},
     }
+    row = pods.one("SELECT cpus, gpus FROM work WHERE key = :key", key=first)
+    assert tuple(row) == (0, 0), "Kubernetes counts them"
     pods.give(session, pods.done(lease, b"weights"))
     assert pods.status(first) == "STATUS_DONE"
     row = pods.one("SELECT key, file, size FROM model_file")
