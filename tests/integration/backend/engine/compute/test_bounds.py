@@ -112,18 +112,23 @@ def test_what_is_here_of_a_task_that_waits_for_the_rest_stays(stores: Stores) ->
     assert not old.exists()
 
 
+class HandsOut:
+    """Removes as `bounds` does, and meanwhile somebody uses the others of `paths`."""
+
+    def __init__(self, bounds: Bounds, used: LastUse, paths: list[Path]) -> None:
+        self._remove, self._used, self._paths = bounds._remove, used, paths
+
+    def __call__(self, path: Path) -> None:
+        self._remove(path)
+        self._used.touch(*(other for other in self._paths if other != path))
+
+
 def test_what_is_handed_out_while_others_are_removed_stays(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [stores.model(), stores.model()]
     bounds = stores.bounds(CACHE_MAX_BYTES=500)
-    remove = bounds._remove
-
-    def meanwhile(path: Path) -> None:
-        remove(path)
-        stores.used.touch(*(other for other in paths if other != path))
-
-    monkeypatch.setattr(bounds, "_remove", meanwhile)
+    monkeypatch.setattr(bounds, "_remove", HandsOut(bounds, stores.used, paths))
     bounds.enforce()
     assert sorted(path.exists() for path in paths) == [False, True]
 

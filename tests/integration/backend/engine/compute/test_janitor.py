@@ -48,16 +48,16 @@ def test_an_orphaned_model_file_is_removed_after_an_hour(world: World) -> None:
     assert world.count("model_file") == 0
 
 
+def _die(key: str) -> None:
+    raise KeyboardInterrupt(key)
+
+
 def test_an_orphaned_file_goes_though_the_janitor_dies_while_removing_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = orphan(world, UUID(int=8))
-
-    def die(key: str) -> None:
-        raise KeyboardInterrupt(key)
-
     with monkeypatch.context() as patch:
-        patch.setattr(world.storage, "delete", die)
+        patch.setattr(world.storage, "delete", _die)
         with pytest.raises(KeyboardInterrupt):
             world.janitor.clean()
     world.janitor.clean()

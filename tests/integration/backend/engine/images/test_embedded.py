@@ -5,6 +5,8 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,20 +221,19 @@ def test_an_entry_point_of_another_language_is_kept_word_by_word(
     assert Path(environment["python"]).exists()
 
 
+def _noted(happened: list[tuple[str, Path]], unpack: Callable[..., Path], *given: Any) -> Path:
+    path = unpack(*given)
+    happened.append(("unpacked", path))
+    return path
+
+
 def test_what_is_unpacked_counts_as_used_before_the_next_folder_is(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upper layers of a large image take a while, in which its environment must not be cleared away."""
     manifest = workshop.build(f"{FROM}COPY function.py ./only-here.py{ENTRYPOINT}").manifest
-    store, happened = workshop.store, []
-    unpack = store._unpacked
-
-    def unpacked(*given: Any) -> Path:
-        path = unpack(*given)
-        happened.append(("unpacked", path))
-        return path
-
-    monkeypatch.setattr(store, "_unpacked", unpacked)
+    store, happened = workshop.store, list[tuple[str, Path]]()
+    monkeypatch.setattr(store, "_unpacked", partial(_noted, happened, store._unpacked))
     store.materialize(manifest, used=lambda path: happened.append(("used", path)))
     words = [word for word, _path in happened]
     assert words == ["unpacked", "used"] * (len(words) // 2)

@@ -65,33 +65,37 @@ ENTRYPOINT ["python3", "function.py"]
 """
 
 
+@dataclass
+class Looks:
+    """Says stop at a certain look, and counts them."""
+
+    stop_at: float
+    count: int = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return self.count >= self.stop_at
+
+
+def _is_built(workshop: Workshop, number: int, stopped: Looks) -> bool:
+    files = {"Dockerfile": PIECES.format(number=number), "large": "x" * (32 << 20)}
+    archive = archive_of(workshop.folder, files)
+    try:
+        workshop.builder.build(archive, workshop.folder / "log", stopped)
+    except BuildStopped:
+        return False
+    return True
+
+
 def test_a_build_can_be_stopped_between_any_two_pieces_of_its_work(workshop: Workshop) -> None:
     """Not in RUN lines only: unpacking, copying, writing and reading layers take long when they are large."""
-    looks = 0
-
-    def build(number: int, stop_at: float) -> bool:
-        nonlocal looks
-        looks = 0
-
-        def stopped() -> bool:
-            nonlocal looks
-            looks += 1
-            return looks >= stop_at
-
-        files = {"Dockerfile": PIECES.format(number=number), "large": "x" * (32 << 20)}
-        archive = archive_of(workshop.folder, files)
-        try:
-            workshop.builder.build(archive, workshop.folder / "log", stopped)
-        except BuildStopped:
-            return False
-        return True
-
-    assert build(0, math.inf)
-    most = looks
-    assert most > 32 << 20 >> 16  # a look at each 64 KiB at least
+    whole = Looks(math.inf)
+    assert _is_built(workshop, 0, whole)
+    assert whole.count > 32 << 20 >> 16  # a look at each 64 KiB at least
     for number in range(1, 6):
-        assert not build(number, most * number // 6)
-        assert looks == most * number // 6  # nothing went on after it
+        looks = Looks(whole.count * number // 6)
+        assert not _is_built(workshop, number, looks)
+        assert looks.count == looks.stop_at  # nothing went on after it
         images = workshop.media / "images"
         assert list((images / "builds").iterdir()) == []
         left = [file for file in (images / "scratch").iterdir() if file.suffix != ".lock"]
