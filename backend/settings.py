@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     # secrets
     # Signs tokens and encrypts stored secrets. Unset: random, so all of them end with the process.
     SECRET_KEY: str = Field(default_factory=lambda: token_urlsafe(64), repr=False)
+    # The one before it, while it is being replaced: what it signed and encrypted stays good (docs/upgrade.md).
+    SECRET_KEY_PREVIOUS: str = Field(default="", repr=False)
     # database
     DATABASE_URL: str | None = Field(default=None, repr=False)
     DATABASE_DATABASE: str = "backend"
@@ -265,6 +267,11 @@ class Settings(BaseSettings):
             f"postgresql+psycopg2://{self.DATABASE_USERNAME}:{self.DATABASE_PASSWORD}"
             f"@{self.DATABASE_HOSTNAME}:{self.DATABASE_PORT}/{self.DATABASE_DATABASE}"
         )
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys whose signatures count, the one that signs first."""
+        return tuple(key for key in (self.SECRET_KEY, self.SECRET_KEY_PREVIOUS) if key)
 
     @property
     def prefix(self) -> str:

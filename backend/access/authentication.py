@@ -105,9 +105,7 @@ class Authentication:
         if len(words) > 2:
             message = "Invalid token header. Token string should not contain spaces."
             raise Unauthenticated(message)
-        digest = digest_of(words[1], self._node.settings.SECRET_KEY)
-        with self._node.database.reading() as connection:
-            row = _TOKEN.first(connection, {"digest": digest})
+        row = self._row_of(words[1])
         if row is None or (row.implicit and not self._node.settings.EXPIRY_TOKEN_ENABLED):
             raise Unauthenticated("Invalid token.")
         if not row.active:
@@ -115,6 +113,19 @@ class Authentication:
         if self._expiry(row.created, row.expires_at) < utc_now():
             raise Unauthenticated("The token is expired")
         return Account.of(row)
+
+    def _row_of(self, secret: str) -> Any:
+        """The token's row, or None. One that the previous SECRET_KEY digested moves to the present one."""
+        present, *before = [digest_of(secret, key) for key in self._node.settings.secret_keys]
+        with self._node.database.reading() as connection:
+            row = _TOKEN.first(connection, {"digest": present})
+        for digest in before if row is None else ():
+            with self._node.database.transaction() as session:
+                for table in (_IMPLICIT, _BEARER):
+                    query = update(table).where(table.c.key == digest).values(key=present)
+                    session.connection().execute(query)
+                row = _TOKEN.first(session.connection(), {"digest": present})
+        return row
 
     def _expiry(self, created: datetime, expires_at: datetime | None) -> datetime:
         """A chosen moment, or for implicit tokens the creation plus the configured lifetime."""

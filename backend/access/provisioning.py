@@ -4,6 +4,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.access.organizations.provisioning import provision_incoming, provision_outgoing
+from backend.access.organizations.secrets import encrypt_anew
 from backend.access.users.provisioning import provision_user, provision_virtual_users
 from backend.node import Node
 
@@ -21,6 +22,8 @@ def provision(node: Node) -> None:
     with node.database.transaction() as session:
         lock(session)
         provision_virtual_users(session)
+        if settings.SECRET_KEY_PREVIOUS:
+            encrypt_anew(session, settings)
         for user in sorted(settings.USERS, key=lambda user: user.username):
             provision_user(session, settings, user)
         for name, peer in sorted(settings.PEERS.items()):

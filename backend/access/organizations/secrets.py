@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_bytes
 from threading import Lock
@@ -118,6 +119,22 @@ def set_outgoing(
     }
     query = query.on_conflict_do_update(index_elements=["organization_id"], set_={**values, **kept})
     session.connection().execute(query)
+
+
+def encrypt_anew(session: Session, settings: Settings) -> int:
+    """Outgoing secrets under the present SECRET_KEY, so that the previous one may go; how many there are.
+
+    What neither key opens stays as it is: it has to be set again.
+    """
+    cipher, renewed = Cipher(settings, PURPOSE), 0
+    query = select(_OUTGOING.c.organization_id, _OUTGOING.c.secret)
+    rows = session.connection().execute(query.order_by(_OUTGOING.c.organization_id)).all()
+    for organization, secret in rows:
+        with suppress(Undecryptable):
+            changed = _OUTGOING.update().where(_OUTGOING.c.organization_id == organization)
+            session.connection().execute(changed.values(secret=cipher.renewed(secret)))
+            renewed += 1
+    return renewed
 
 
 def all_organizations(session: Session) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ class Signer:
     """Signs and verifies the session tokens of one organization."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key = settings.SECRET_KEY
+        self._keys = settings.secret_keys
         self._lifetimes: dict[str, timedelta] = {
             "access": timedelta(minutes=settings.ACCESS_TOKEN_LIFETIME),
             "refresh": timedelta(minutes=settings.REFRESH_TOKEN_LIFETIME),
@@ -56,7 +56,7 @@ class Signer:
             "jti": uuid4().hex,
             "user_id": user_id,
         }
-        return Signed(jwt.encode(claims, self._key, algorithm=ALGORITHM), claims, expires_at)
+        return Signed(jwt.encode(claims, self._keys[0], algorithm=ALGORITHM), claims, expires_at)
 
     def verify(self, kind: Kind, text: str) -> Claims:
         """What a token of this kind says.
@@ -64,14 +64,22 @@ class Signer:
         Raises:
             TokenInvalid: the signature, the moment, the kind or a claim is wrong.
         """
-        required = ["exp", "iat", "jti", "token_type", "user_id"]
-        try:
-            claims = jwt.decode(
-                text, self._key, algorithms=[ALGORITHM], options={"require": required}
-            )
-        except (jwt.InvalidTokenError, ValueError):
-            raise TokenInvalid from None
+        claims = self._claims(text)
         user_id, issued_at = claims["user_id"], claims["iat"]
         if claims["token_type"] != kind or not isinstance(user_id, int):
             raise TokenInvalid
         return Claims(user_id, str(claims["jti"]), int(issued_at))
+
+    def _claims(self, text: str) -> dict[str, Any]:
+        required = ["exp", "iat", "jti", "token_type", "user_id"]
+        for key in self._keys:
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    text, key, algorithms=[ALGORITHM], options={"require": required}
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.InvalidTokenError, ValueError):
+                break
+            return claims
+        raise TokenInvalid

@@ -45,9 +45,15 @@ def provision_user(
     ).one()
     password = password_hash or user.password
     said = f"{user.username}\0{password}\0{user.channel}\0{user.role}"
-    key = settings.SECRET_KEY.encode()
-    digest = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
+    digest, *before = [
+        hmac.new(key.encode(), said.encode(), hashlib.sha256).hexdigest()
+        for key in settings.secret_keys
+    ]
     if known.provisioned == digest:
+        return "unchanged"
+    if known.provisioned is not None and known.provisioned in before:
+        noted = _USERS.update().where(_USERS.c.id == known.id).values(provisioned=digest)
+        connection.execute(noted)
         return "unchanged"
     changes = {
         "password": password_hash or Passwords.hash(user.password),

@@ -20,11 +20,12 @@ ALGORITHM = "HS256"
 
 class ResetLinks:
     def __init__(self, settings: Settings) -> None:
-        self._secret = settings.SECRET_KEY
+        self._secrets = settings.secret_keys
 
     def make(self, username: str, password_hash: str) -> str:
         claims = {"sub": username, "exp": utc_now() + LIFETIME, "purpose": "password reset"}
-        return jwt.encode(claims, self._key(username, password_hash), algorithm=ALGORITHM)
+        key = self._key(self._secrets[0], username, password_hash)
+        return jwt.encode(claims, key, algorithm=ALGORITHM)
 
     def check(self, token: str, username: str, password_hash: str | None) -> None:
         """Accept a token. `password_hash` is None for an unknown user, whose tokens are all wrong.
@@ -32,18 +33,23 @@ class ResetLinks:
         Raises:
             Unauthenticated: 401 with the reason.
         """
-        key = self._key(username, password_hash or "")
-        try:
-            claims = jwt.decode(
-                token, key, algorithms=[ALGORITHM], options={"require": ["exp", "sub"]}
-            )
-        except jwt.ExpiredSignatureError:
-            raise Unauthenticated("token not valid: Signature has expired") from None
-        except (jwt.InvalidTokenError, ValueError):
-            raise Unauthenticated("token not valid: Signature verification failed") from None
-        if password_hash is None or claims["sub"] != username:
-            raise Unauthenticated("token not valid: Signature verification failed")
+        for secret in self._secrets:
+            key = self._key(secret, username, password_hash or "")
+            try:
+                claims = jwt.decode(
+                    token, key, algorithms=[ALGORITHM], options={"require": ["exp", "sub"]}
+                )
+            except jwt.ExpiredSignatureError:
+                raise Unauthenticated("token not valid: Signature has expired") from None
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.InvalidTokenError, ValueError):
+                break
+            if password_hash is not None and claims["sub"] == username:
+                return
+        raise Unauthenticated("token not valid: Signature verification failed")
 
-    def _key(self, username: str, password_hash: str) -> str:
+    @staticmethod
+    def _key(secret: str, username: str, password_hash: str) -> str:
         said = f"password reset\0{username}\0{password_hash}".encode(errors="surrogatepass")
-        return hmac.new(self._secret.encode(), said, hashlib.sha256).hexdigest()
+        return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()

@@ -62,7 +62,7 @@ class RunnerService:
         self._pods = pods
         self._name = settings.NAME
         self._counters = counters
-        self._secret = settings.SECRET_KEY
+        self._secrets = settings.secret_keys
         self._outbox: Path = settings.MEDIA_ROOT / "outbox"
         self._database = database
         self._ledger = ledger
@@ -79,7 +79,7 @@ class RunnerService:
     def recognized(self, session: UUID, token: str) -> bool:
         """Whether this session showed this token within the last minute."""
         until, known, _ = self._known.get(session, (0.0, "", None))
-        return time.monotonic() <= until and hmac.compare_digest(known, digest(self._secret, token))
+        return time.monotonic() <= until and self._shown(known, token)
 
     def authenticate(self, session: UUID, token: str) -> None:
         """Check a session's token; now and then note that the session lives.
@@ -87,19 +87,23 @@ class RunnerService:
         Raises:
             Unauthenticated: unknown session or wrong token (the two look the same).
         """
-        given, now = digest(self._secret, token), time.monotonic()
+        now = time.monotonic()
         until, known, bound = self._known.get(session, (0.0, "", None))
         if now > until:
             until = now + TRUSTED_S
             with self._database.transaction(durable=False) as connection:
                 found = SessionStore(connection).seen(session)
             known, bound = (found.token_digest, found.bound) if found else ("", None)
-        if not hmac.compare_digest(known, given):
+        if not self._shown(known, token):
             self._known.pop(session, None)
             raise Unauthenticated("Invalid runner token.", challenge="Bearer")
         if len(self._known) > 1000:
             self._known.clear()
         self._known[session] = (until, known, bound)
+
+    def _shown(self, known: str, token: str) -> bool:
+        """Whether this is the token whose digest is known, under either SECRET_KEY."""
+        return any(hmac.compare_digest(known, digest(key, token)) for key in self._secrets)
 
     def bound(self, session: UUID) -> Bound | None:
         """What an authenticated session is for; None for a runner."""

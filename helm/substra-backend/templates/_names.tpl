@@ -161,6 +161,9 @@ env:
   - name: SECRET_KEY
     valueFrom:
       secretKeyRef: {name: {{ include "backend.keySecret" . }}, key: SECRET_KEY}
+  - name: SECRET_KEY_PREVIOUS
+    valueFrom:
+      secretKeyRef: {name: {{ include "backend.keySecret" . }}, key: SECRET_KEY_PREVIOUS, optional: true}
   {{- $database := include "backend.databaseSecret" . }}
   {{- range list "DATABASE_USERNAME" "DATABASE_PASSWORD" }}
   - name: {{ . }}
