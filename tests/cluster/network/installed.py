@@ -89,6 +89,20 @@ class Network:
             clusters.wait(organization.cluster, head_ready, for_s=WAIT_S, what="its head")
         say(f"heads of the compute clusters ready {time.monotonic() - began:.1f} s later")
 
+    def upgrade(self, organization: Organization, **config: Any) -> None:
+        """The same release with other settings."""
+        values = {**self.values[organization.name], "config": config}
+        self._install(organization.name, "substra-backend", values)
+
+    def uninstall(self, organization: Organization) -> None:
+        helm("uninstall", organization.name, "--namespace", self.place, "--wait")
+
+    def names(self, namespace: str, path: str) -> set[str]:
+        """Names of objects; `path` as in `api/v1/secrets`."""
+        group, _, plural = path.rpartition("/")
+        found = self.connection.request("GET", f"/{group}/namespaces/{namespace}/{plural}")
+        return {item["metadata"]["name"] for item in found["items"]}
+
     def client(self, organization: Organization) -> substra.Client:
         """The published SDK, logged in as the organization's user."""
         return substra.Client(

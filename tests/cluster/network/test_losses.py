@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 import substra
-from substra.sdk.models import ComputePlan, ComputePlanStatus, ComputeTaskStatus
+from substra.sdk.models import ComputePlan, ComputePlanStatus, ComputeTaskStatus, FunctionStatus
 
 from kuberay.shapes import Pod
 from tests.cluster.network.installed import Network, say
@@ -77,6 +77,19 @@ def runs(playground: Playground, plan: ComputePlan, task: str) -> bool:
     found = playground.clients[0].get_task(str(UUID(task)))
     assert found.status is not ComputeTaskStatus.failed, plan
     return found.status is ComputeTaskStatus.executing
+
+
+def test_lost_build_is_built_again(network: Network, playground: Playground) -> None:
+    builds, client = network.organizations[0].builds, playground.clients[0]
+    key = playground.register("fail", extra="RUN sleep 5\n")
+    kind = {"substra.ai/pod-type": "image-build"}
+    pods = wait_for(lambda: network.labelled(builds, kind), "its pod", WAIT_S)
+    began = time.monotonic()
+    network.kill(pods[0])
+    states = (FunctionStatus.ready, FunctionStatus.failed)
+    wait_for(lambda: client.get_function(key).status in states, "its end", WAIT_S)
+    assert client.get_function(key).status is FunctionStatus.ready
+    say(f"Kaniko's pod lost: the function is READY {time.monotonic() - began:.1f} s later")
 
 
 def test_plan_that_comes_while_the_head_is_away_ends_done(
