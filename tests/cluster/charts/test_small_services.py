@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -151,6 +152,30 @@ def test_generated_secrets_are_long_and_kept(
     assert secrets(connection, network) == before
     with reached(network, SERVER, 8000) as address:
         assert logged_in(address).get("/data_manager/").json()["count"] == 1
+
+
+def test_secret_key_is_replaced_and_a_token_works_on(connection: Connection, network: str) -> None:
+    """The three steps of docs/upgrade.md: accept the new key, use it, forget the old one."""
+    name = f"{ORGANIZATION}-substra-backend-server-key"
+    old = secrets(connection, network)[name]["SECRET_KEY"]
+    new = base64.b64encode(b"n" * 64).decode()
+    with reached(network, SERVER, 8000) as address:
+        token = logged_in(address).headers["Authorization"]
+    for step in ((old, new), (new, old), (new, None)):
+        change = {"data": {"SECRET_KEY": step[0], "SECRET_KEY_PREVIOUS": step[1]}}
+        kubectl(network, "patch", "secret", name, "--type", "merge", "--patch", json.dumps(change))
+        kubectl(network, "rollout", "restart", f"deployment/{SERVER}")
+        kubectl(network, "rollout", "status", f"deployment/{SERVER}", "--timeout", "180s")
+        with reached(network, SERVER, 8000) as address:
+            headers = {"Authorization": token, "Accept": "application/json;version=0.0"}
+            answer = httpx.get(f"{address}/data_manager/", headers=headers, trust_env=False)
+            assert answer.status_code == 200, step
+
+
+def kubectl(namespace: str, *arguments: str) -> None:
+    command = ["kubectl", "--namespace", namespace, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_uninstall_leaves_nothing(connection: Connection, network: str) -> None:
