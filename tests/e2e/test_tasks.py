@@ -1,5 +1,6 @@
 """Plans over two organizations through the SDK: chains, aggregates, data order, performances."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,10 +125,17 @@ def test_each_task_starts_with_nothing_that_another_left(
     assert [playground.model(task)["seen"] for task in tasks] == [[], []]
 
 
+def _ended(client: substra.Client, key: str) -> substra.models.ComputeTask | None:
+    task = client.get_task(key)
+    return task if task.end_date else None
+
+
 def test_task_has_dates_rank_and_its_function(playground: Playground, data: list[Data]) -> None:
     tasks = playground.chain(2, data)
-    playground.run(tasks)
-    task = playground.clients[1].get_task(tasks[1].task_id)
+    playground.run(
+        tasks
+    )  # waits at the first organization; the other one hears of it by its own stream
+    task = wait_for(partial(_ended, playground.clients[1], tasks[1].task_id), "the other one knows")
     assert task.status == ComputeTaskStatus.done
     assert task.rank == 1
     assert task.worker == playground.organizations[1]
