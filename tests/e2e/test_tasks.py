@@ -125,9 +125,8 @@ def test_each_task_starts_with_nothing_that_another_left(
     assert [playground.model(task)["seen"] for task in tasks] == [[], []]
 
 
-def _ended(client: substra.Client, key: str) -> substra.models.ComputeTask | None:
-    task = client.get_task(key)
-    return task if task.end_date else None
+def _is_done(client: substra.Client, key: str) -> bool:
+    return bool(client.get_task(key).status == ComputeTaskStatus.done)
 
 
 def test_task_has_dates_rank_and_its_function(playground: Playground, data: list[Data]) -> None:
@@ -135,8 +134,9 @@ def test_task_has_dates_rank_and_its_function(playground: Playground, data: list
     playground.run(
         tasks
     )  # waits at the first organization; the other one hears of it by its own stream
-    task = wait_for(partial(_ended, playground.clients[1], tasks[1].task_id), "the other one knows")
-    assert task.status == ComputeTaskStatus.done
+    client, key = playground.clients[1], tasks[1].task_id
+    wait_for(partial(_is_done, client, key), "the other one knows")
+    task = client.get_task(key)
     assert task.rank == 1
     assert task.worker == playground.organizations[1]
     assert task.start_date <= task.end_date
