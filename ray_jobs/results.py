@@ -1,8 +1,6 @@
 """Judge and collect a function's outputs, from files alone (rule 16)."""
 
 import hashlib
-import json
-import math
 import os
 import shutil
 import stat
@@ -11,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ray_jobs.lease import PERFORMANCE, Lease, Output
+from ray_jobs.performances import LONGEST, NotAPerformance, performance
 from ray_jobs.scratch import TaskFolders
 from ray_jobs.staging import output_file
 
 _CHUNK = 1 << 20
-_LONGEST_PERFORMANCE = 1 << 20
-_LARGEST = 3.4028234663852886e38  # of 32-bit floating point numbers
 
 
 class BadOutput(Exception):
@@ -68,23 +65,11 @@ def _open(output: Output, folder: int) -> int:
 
 
 def _performance(output: Output, descriptor: int) -> dict[str, Any]:
-    """`all` as a number; "NaN" travels as text, for JSON has no word for it.
-
-    What the ledger's 32-bit numbers cannot hold is the function's fault, infinity too: nobody else can mend it.
-    """
-    content = os.read(descriptor, _LONGEST_PERFORMANCE + 1)
     try:
-        if len(content) > _LONGEST_PERFORMANCE:
-            raise ValueError
-        value = float(json.loads(content)["all"])
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        raise BadOutput(
-            f"output {output.identifier!r} is not JSON with a number under the key 'all'"
-        ) from None
-    if abs(value) > _LARGEST:
-        raise BadOutput(f"output {output.identifier!r} is too large for a performance: {value}")
-    spoken = "NaN" if math.isnan(value) else value
-    return {"identifier": output.identifier, "kind": output.kind, "value": spoken}
+        value = performance(output.identifier, os.read(descriptor, LONGEST + 1))
+    except NotAPerformance as error:
+        raise BadOutput(str(error)) from None
+    return {"identifier": output.identifier, "kind": output.kind, "value": value}
 
 
 def _model(

@@ -1,8 +1,6 @@
 """Judge a function's outputs from files alone (rule 16), and send models to the store without a copy."""
 
 import hashlib
-import json
-import math
 import os
 import stat
 import threading
@@ -10,11 +8,11 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 from ray_jobs.lease import PERFORMANCE, Lease, Output
+from ray_jobs.performances import LONGEST, NotAPerformance, performance
 from ray_jobs.pod import transfer
 from ray_jobs.staging import output_file
 
 _CHUNK = 1 << 20
-_LONGEST_PERFORMANCE = 1 << 20
 
 
 class Unfit(Exception):
@@ -68,18 +66,10 @@ def _open(output: Output, folder: int) -> IO[bytes]:
 
 
 def _performance(output: Output, file: IO[bytes]) -> float | str:
-    """`all` as a number. Numbers that JSON has no word for travel as text: "NaN", "Infinity"."""
-    content = file.read(_LONGEST_PERFORMANCE + 1)
     try:
-        if len(content) > _LONGEST_PERFORMANCE:
-            raise ValueError
-        value = float(json.loads(content)["all"])
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        raise Unfit(
-            f"output {output.identifier!r} is not JSON with a number under the key 'all'"
-        ) from None
-    known = {math.inf: "Infinity", -math.inf: "-Infinity"}
-    return "NaN" if math.isnan(value) else known.get(value, value)
+        return performance(output.identifier, file.read(LONGEST + 1))
+    except NotAPerformance as error:
+        raise Unfit(str(error)) from None
 
 
 def _digest(file: IO[bytes], task: str, ended: threading.Event) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """What goes wrong is told: logs, categories, cancellation, and functions that look where they should not."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import substra
@@ -12,10 +13,14 @@ from tests.e2e.waiting import wait_for
 
 
 def failed_task(playground: Playground, key: str) -> substra.models.Task:
-    """The task once its failure report has arrived."""
-    client = playground.clients[0]
-    wait_for(lambda: client.get_task(key).error_type, "the failure report arrives")
-    return client.get_task(key)
+    """The task once its failure report has arrived at both organizations."""
+    for client in playground.clients:
+        wait_for(partial(_is_explained, client, key), "the failure report arrives")
+    return playground.clients[0].get_task(key)
+
+
+def _is_explained(client: substra.Client, key: str) -> bool:
+    return client.get_task(key).error_type is not None
 
 
 def function_is(client: substra.Client, key: str, status: FunctionStatus) -> Callable[[], bool]:

@@ -62,7 +62,7 @@ def test_models_are_uploaded_with_their_salted_digest(store: PodApi, tmp_path: P
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [('{"all": 1}', 1.0), ('{"all": NaN}', "NaN"), ('{"all": -Infinity}', "-Infinity")],
+    [('{"all": 1}', 1.0), ('{"all": NaN}', "NaN"), ('{"all": -3e38}', -3e38)],
 )
 def test_performances_are_numbers(
     text: str, value: float | str, store: PodApi, tmp_path: Path
@@ -80,6 +80,13 @@ def test_what_is_no_number_is_unfit_and_uploads_nothing(
     with pytest.raises(Unfit, match="'score' is not JSON"):
         found(tmp_path, store, MODEL, SCORE)
     assert store.files == {}
+
+
+@pytest.mark.parametrize("text", ['{"all": -Infinity}', '{"all": 1e39}'])
+def test_what_no_ledger_can_hold_is_unfit(text: str, store: PodApi, tmp_path: Path) -> None:
+    (tmp_path / "score-perf.json").write_text(text)
+    with pytest.raises(Unfit, match="'score' is too large"):
+        found(tmp_path, store, SCORE)
 
 
 def test_a_missing_output_is_unfit(store: PodApi, tmp_path: Path) -> None:
