@@ -89,10 +89,11 @@ class Network:
             clusters.wait(organization.cluster, head_ready, for_s=WAIT_S, what="its head")
         say(f"heads of the compute clusters ready {time.monotonic() - began:.1f} s later")
 
-    def upgrade(self, organization: Organization, **config: Any) -> None:
-        """The same release with other settings."""
-        values = {**self.values[organization.name], "config": config}
-        self._install(organization.name, "substra-backend", values)
+    def upgrade(self, organization: Organization, **changes: dict[str, Any]) -> None:
+        """The same release with other values, by their first name."""
+        values = self.values[organization.name]
+        changed = {name: {**values.get(name, {}), **change} for name, change in changes.items()}
+        self._install(organization.name, "substra-backend", {**values, **changed})
 
     def uninstall(self, organization: Organization) -> None:
         helm("uninstall", organization.name, "--namespace", self.place, "--wait")
