@@ -142,7 +142,7 @@ def _kills(
     """Random kills; how many were not survived."""
 
     def up() -> None:
-        _command("up", "--state", str(layout.state), environment=armory.environment)
+        _command("up", "--state", str(layout.state), environment=armory.environment, quiet=True)
 
     random.seed(options.seed)
     _say(f"random kills, seed {options.seed}")
@@ -160,10 +160,11 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _command(*words: str, environment: dict[str, str] | None = None) -> None:
+def _command(*words: str, environment: dict[str, str] | None = None, quiet: bool = False) -> None:
     code = "from cli.main import app; app()"
     variables = {**os.environ, **(environment or {})}
-    subprocess.run([sys.executable, "-c", code, *words], env=variables, check=True)
+    output = subprocess.DEVNULL if quiet else None
+    subprocess.run([sys.executable, "-c", code, *words], env=variables, check=True, stdout=output)
 
 
 if __name__ == "__main__":
