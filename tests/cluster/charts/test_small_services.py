@@ -16,7 +16,7 @@ from kuberay.transport import Connection
 from tests.cluster.charts.helm import helm
 from tests.cluster.charts.release import image, install, logged_in, names, reached
 from tests.cluster.charts.services import services_image
-from tests.cluster.conftest import NODE
+from tests.cluster.conftest import NODE, REGISTRY
 
 LEDGER, ORGANIZATION = "ledger", "org-1"
 SERVER = f"{ORGANIZATION}-substra-backend-server"
@@ -55,9 +55,29 @@ def small_values(alone: str, services: str) -> dict[str, Any]:
         "postgresql": {**small, "resources": LITTLE},
         "minio": {**small, "resources": LITTLE},
         "dockerRegistry": {**small, "nodePort": NODE_PORT, "resources": LITTLE},
-        "containerRegistry": {"host": NODE, "port": NODE_PORT, "scheme": "http"},
-        "builder": {"enabled": True, "namespace": f"{alone}-builds"},
+        "containerRegistry": {
+            "host": NODE,
+            "port": NODE_PORT,
+            "scheme": "http",
+            "prepopulate": [{"image": "pause:1", "sourceRegistry": REGISTRY}],
+        },
+        "builder": {
+            "enabled": True,
+            "namespace": f"{alone}-builds",
+            # where the base image comes from: here a private address, which is no part of the internet
+            "egress": [
+                {
+                    "to": [{"ipBlock": {"cidr": f"{NODE}/32"}}],
+                    "ports": [{"port": int(REGISTRY.partition(":")[2])}],
+                }
+            ],
+        },
         "createNamespaces": True,
+        "kaniko": {
+            "image": f"{REGISTRY}/kaniko:1",
+            "arguments": ["--use-new-run"],
+            "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "2Gi"}},
+        },
         "server": {
             "replicaCount": 1,
             "defaultDomain": f"http://{SERVER}:8000",
@@ -129,6 +149,13 @@ def test_user_stores_a_file_in_the_small_store(network: str) -> None:
 
 def test_registry_answers_at_the_node(network: str) -> None:
     assert httpx.get(f"http://{NODE}:{NODE_PORT}/v2/", trust_env=False).status_code == 200
+
+
+def test_base_image_was_copied_there_by_a_job_that_ended(network: str) -> None:
+    address = f"http://{NODE}:{NODE_PORT}/v2/pause/manifests/1"
+    kinds = ("oci.image.manifest.v1", "docker.distribution.manifest.v2")
+    accepted = {"Accept": ", ".join(f"application/vnd.{kind}+json" for kind in kinds)}
+    assert httpx.get(address, headers=accepted, trust_env=False).status_code == 200
 
 
 def test_namespace_of_builds_has_its_level(connection: Connection, network: str) -> None:

@@ -112,6 +112,10 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
             "containerRegistry": {
                 "host": "registry",
                 "dockerConfigSecretName": "login",
+                "prepopulate": [
+                    {"image": "substra/substra-tools:latest", "sourceRegistry": "ghcr.io"},
+                    {"image": "base:1", "dstImage": "ours/base:1", "dockerConfigSecretName": "l"},
+                ],
                 "caSecretName": "registry-ca",
             },
             "networkPolicy": {
