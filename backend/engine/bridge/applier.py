@@ -48,6 +48,12 @@ class Applier:
             self.cursor = CursorStore(session, self._channel).read()
         return self.cursor
 
+    def check(self) -> None:
+        """Raises CursorMoved when PostgreSQL forgot our last batches: it crashed, and we wait for no flush."""
+        with self._database.transaction(durable=False) as session:
+            if CursorStore(session, self._channel).read() != self.cursor:
+                raise CursorMoved
+
     def restart(self) -> None:
         """The ledger does not know our cursor: the whole history again (all of it is idempotent)."""
         log.warning("cursor_unknown", channel=self._channel, cursor=self.cursor)

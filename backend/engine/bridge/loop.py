@@ -149,6 +149,7 @@ class ChannelBridge:
                     if not self._leases.take(self._name):
                         log.warning("lease_lost", loop=self._name)
                         return
+                    self._applier.check()
                     renewed = self.beat
                 busy = time.monotonic() - applied < BUSY_S
                 linger_s = LINGER_BUSY_S if busy else LINGER_S

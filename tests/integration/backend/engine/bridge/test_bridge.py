@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.assets.apply import Applied, apply_events
@@ -107,3 +108,18 @@ def test_a_cursor_that_the_ledger_does_not_know_starts_the_history_again(world: 
         )
     assert world.count("compute_plan") == 2
     assert history(world)[-1].asset_key == second, "the cursor is one that the ledger knows"
+
+
+def test_batches_that_a_crash_of_postgresql_forgot_come_again_without_a_next_event(
+    world: World,
+) -> None:
+    first, second = world.plan(), world.plan()
+    eventually(lambda: world.count("compute_plan") == 2, "the plans")
+    eventually(lambda: history(world)[-1].asset_key == second, "the cursor")
+    (known,) = [event.id for event in history(world) if event.asset_key == first]
+    with world.database.transaction() as session:  # as the rows were before the last batch
+        connection = session.connection()
+        connection.execute(text("UPDATE last_event SET event_id = :id"), {"id": known})
+        connection.execute(text("DELETE FROM compute_plan WHERE key = :key"), {"key": second})
+    eventually(lambda: world.count("compute_plan") == 2, "the second plan again")
+    assert history(world)[-1].asset_key == second
