@@ -20,7 +20,10 @@ def failed_task(playground: Playground, key: str) -> substra.models.Task:
 
 
 def _is_explained(client: substra.Client, key: str) -> bool:
-    return client.get_task(key).error_type is not None
+    try:
+        return client.get_task(key).error_type is not None
+    except substra.exceptions.NotFound:  # the other organization has not heard of the task yet
+        return False
 
 
 def function_is(client: substra.Client, key: str, status: FunctionStatus) -> Callable[[], bool]:
