@@ -81,6 +81,7 @@ def create_app(settings: Settings, node: Node | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at each request
         lifespan=_lifespan(settings, node),
     )
     app.state.default_domain = settings.DEFAULT_DOMAIN
