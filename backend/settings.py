@@ -127,9 +127,12 @@ class Settings(BaseSettings):
     USER_IMAGE_REPOSITORY: str = "substra/user-image"
     KANIKO_IMAGE: str = "gcr.io/kaniko-project/executor:v1.24.0"
     KANIKO_ARGUMENTS: list[str] = Field(default_factory=list)
-    KANIKO_RESOURCES: dict[str, Any] = Field(default_factory=dict)
+    KANIKO_RESOURCES: dict[str, Any] = Field(default_factory=dict)  # of BuildKit's too, as the next
     KANIKO_MIRROR: bool = False
     KANIKO_DOCKER_CONFIG_SECRET_NAME: str = ""  # in the builds' namespace, as the next ones
+    BUILDKIT_IMAGE: str = "docker.io/moby/buildkit:v0.34.2-rootless"
+    BUILDKIT_ARGUMENTS: list[str] = Field(default_factory=list)  # of buildctl build
+    BUILDKIT_SECURITY: dict[str, Any] = Field(default_factory=dict)  # profiles; unset: unconfined
     BUILDER_PULL_SECRET_NAME: str = ""
     BUILDER_CA_SECRET_NAME: str = ""  # its files are authorities for pulls and pushes
     BUILDER_NAMESPACE: str = ""
@@ -141,7 +144,7 @@ class Settings(BaseSettings):
     # compute
     BUILDER_ENABLED: bool = False
     BUILDER_CONCURRENCY: int = 1
-    BUILDER: Literal["embedded", "kaniko"] = "embedded"
+    BUILDER: Literal["embedded", "kaniko", "buildkit"] = "embedded"
     IMAGE_BUILD_TIMEOUT: int = Field(default=3600, ge=0)
     IMAGE_SAVING_TIMEOUT_SECONDS: int = Field(default=0, ge=0)  # 0 = none, as all time limits
     TASK_TIMEOUT: int = Field(default=0, ge=0)  # seconds
@@ -236,11 +239,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _builds_in_the_cluster(self) -> Self:
-        if self.BUILDER == "kaniko":
+        if self.BUILDER != "embedded":
             needed = ("REGISTRY", "BUILDER_NAMESPACE", "BUILDER_CONTEXT_IMAGE", "OBJECTSTORE_URL")
             missing = [name for name in needed if not getattr(self, name)]
             if missing:
-                raise ValueError(f"BUILDER=kaniko needs {', '.join(missing)}")
+                raise ValueError(f"BUILDER={self.BUILDER} needs {', '.join(missing)}")
         return self
 
     @model_validator(mode="after")

@@ -72,7 +72,7 @@ class FunctionDownloads:
         checksum = function.image_checksum or self._own_image(key)
         if checksum is None:
             raise Gone
-        if self._node.settings.BUILDER == "kaniko":
+        if self._node.settings.BUILDER != "embedded":
             return self._stored(function.owner, path, checksum, layer)
         images = self._node.settings.MEDIA_ROOT / "images"
         manifest = images / "manifests" / f"{checksum}.json"

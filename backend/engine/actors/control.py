@@ -239,7 +239,7 @@ class ControlPlane:
 
 def _builder(settings: Settings, store: ImageStore, storage: Storage) -> ImageBuilder:
     """What makes function images of archives."""
-    if settings.BUILDER == "kaniko":
+    if settings.BUILDER != "embedded":
         from backend.engine.images.in_cluster import InCluster  # the Kubernetes client is large
 
         return InCluster(settings, storage)

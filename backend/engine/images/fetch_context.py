@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from backend.engine.images.build_states import BAD_ARCHIVE
 from backend.engine.images.context import ContextError, unpack_context
-from backend.engine.images.kaniko_states import BAD_ARCHIVE
 
 TIMEOUT_S = 60.0
 ATTEMPTS = 4

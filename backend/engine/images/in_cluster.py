@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from backend.assets.functions.images import manifest_file
+from backend.engine.images.build_job import BuildOptions, BuildSource, Recipe
 from backend.engine.images.builder import Archive
-from backend.engine.images.kaniko import BuildAgain, BuiltInRegistry, KanikoBuilder
-from backend.engine.images.kaniko_job import BuildOptions, BuildSource
+from backend.engine.images.buildkit import BuildKit
+from backend.engine.images.cluster_builder import BuildAgain, BuiltInRegistry, ClusterBuilder
+from backend.engine.images.kaniko import Kaniko
 from backend.engine.images.published import publish
 from backend.ports.registry import Registry, RegistryRefused
 from backend.ports.registry.client import Login
@@ -19,15 +21,23 @@ LONGEST_S = 6 * 3600
 """How long an archive's URL is good for where builds have no time limit."""
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What builds in the Jobs."""
+    return BuildKit() if settings.BUILDER == "buildkit" else Kaniko()
+
+
 def build_options(settings: Settings) -> BuildOptions:
     """What a build's Job is made of."""
+    buildkit = settings.BUILDER == "buildkit"
     return BuildOptions(
         namespace=settings.BUILDER_NAMESPACE,
         registry=settings.REGISTRY,
         repository=settings.USER_IMAGE_REPOSITORY,
         context_image=settings.BUILDER_CONTEXT_IMAGE,
-        image=settings.KANIKO_IMAGE,
-        extra_arguments=tuple(settings.KANIKO_ARGUMENTS),
+        image=settings.BUILDKIT_IMAGE if buildkit else settings.KANIKO_IMAGE,
+        extra_arguments=tuple(
+            settings.BUILDKIT_ARGUMENTS if buildkit else settings.KANIKO_ARGUMENTS
+        ),
         scheme=settings.REGISTRY_SCHEME,
         mirror=settings.KANIKO_MIRROR,
         timeout_s=settings.IMAGE_BUILD_TIMEOUT,
@@ -39,6 +49,7 @@ def build_options(settings: Settings) -> BuildOptions:
         node_selector=settings.BUILDER_NODE_SELECTOR,
         tolerations=tuple(settings.BUILDER_TOLERATIONS),
         environment=settings.RUN_ENVIRONMENT,
+        security=settings.BUILDKIT_SECURITY,
     )
 
 
@@ -60,7 +71,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 class InCluster:
-    """Kaniko Jobs, and the registry that holds what they built."""
+    """Jobs that build, and the registry that holds what they built."""
 
     def __init__(
         self,
@@ -72,9 +83,10 @@ class InCluster:
         self._settings = settings
         self._storage = storage
         self._registry = open_registry(settings)
-        self._builder = KanikoBuilder(
+        self._builder = ClusterBuilder(
             (connect or partial(Connection.in_cluster))(),
             self._registry,
+            recipe(settings),
             build_options(settings),
             start_s=settings.BUILDER_KANIKO_STARTUP_MAX_ATTEMPTS
             * settings.BUILDER_KANIKO_STARTUP_PENDING_STATE_WAIT_SECONDS,

@@ -253,8 +253,11 @@ volumeMounts:
 {{- end }}
 {{- if $v.builder.enabled }}
 {{- $b := $v.builder }}
+{{- $security := dict }}
+{{- with $v.buildkit.seccompProfile }}{{ $_ := set $security "seccompProfile" . }}{{ end }}
+{{- with $v.buildkit.appArmorProfile }}{{ $_ := set $security "appArmorProfile" . }}{{ end }}
 {{- $_ := merge $settings (dict
-  "BUILDER" "kaniko"
+  "BUILDER" $b.kind
   "BUILDER_NAMESPACE" (required "builder.namespace" $b.namespace)
   "BUILDER_CONCURRENCY" $b.concurrency
   "BUILDER_CONTEXT_IMAGE" (include "backend.image" .)
@@ -268,6 +271,9 @@ volumeMounts:
   "RUN_ENVIRONMENT" $b.environment
   "KANIKO_IMAGE" $v.kaniko.image
   "KANIKO_ARGUMENTS" $v.kaniko.arguments
+  "BUILDKIT_IMAGE" $v.buildkit.image
+  "BUILDKIT_ARGUMENTS" $v.buildkit.arguments
+  "BUILDKIT_SECURITY" $security
   "KANIKO_RESOURCES" $v.kaniko.resources
   "KANIKO_MIRROR" $v.kaniko.mirror
   "KANIKO_DOCKER_CONFIG_SECRET_NAME" $v.kaniko.dockerConfigSecretName

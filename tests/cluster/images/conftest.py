@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from uuid import uuid4
 
 import pytest
 
-from backend.engine.images.kaniko_job import BuildOptions, BuildSource
+from backend.engine.images.build_job import BuildOptions, BuildSource, Recipe
+from backend.engine.images.buildkit import BuildKit
+from backend.engine.images.kaniko import Kaniko
 from kuberay.transport import Connection
 from tests.cluster.conftest import NODE, REGISTRY
 from tests.cluster.product import product_image
@@ -68,11 +71,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
     server.server_close()
 
 
+BUILDKIT_IMAGE = os.environ.get("SUBSTRA_RAY_TEST_BUILDKIT", "")
+"""A rootless BuildKit that nodes can pull; unset, only Kaniko is tried."""
+RECIPES: list[Recipe] = [Kaniko(), *([BuildKit()] if BUILDKIT_IMAGE else [])]
+
+
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda recipe: recipe.container)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    found: Recipe = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def builds(connection: Connection) -> Iterator[str]:
-    """A namespace under the *baseline* Pod Security standard, since Kaniko is root in its container."""
+def builds(connection: Connection, recipe: Recipe) -> Iterator[str]:
+    """A namespace under the Pod Security standard that the builder needs."""
     name = f"builds-test-{uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    level = "baseline" if recipe.container == "kaniko" else "privileged"
+    labels = {"pod-security.kubernetes.io/enforce": level}
     body = {"metadata": {"name": name, "labels": labels}}
     connection.request("POST", "/api/v1/namespaces", body=body)
     yield name
@@ -83,8 +98,9 @@ Options = Callable[..., BuildOptions]
 
 
 @pytest.fixture(scope="module")
-def options(builds: str) -> Options:
+def options(builds: str, recipe: Recipe) -> Options:
     repository = f"builds-test/{uuid4().hex[:8]}"
+    kaniko = recipe.container == "kaniko"
 
     def make(**changes: object) -> BuildOptions:
         given: dict[str, object] = {
@@ -93,8 +109,8 @@ def options(builds: str) -> Options:
             "repository": repository,
             "scheme": "http",
             "context_image": product_image(),
-            "image": f"{REGISTRY}/kaniko:1",
-            "extra_arguments": ("--use-new-run",),
+            "image": f"{REGISTRY}/kaniko:1" if kaniko else BUILDKIT_IMAGE,
+            "extra_arguments": ("--use-new-run",) if kaniko else (),
             "timeout_s": 600,
             "resources": {
                 "requests": {"cpu": "100m", "memory": "128Mi"},

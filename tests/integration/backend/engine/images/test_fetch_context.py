@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.engine.images import fetch_context
-from backend.engine.images.kaniko_states import BAD_ARCHIVE
+from backend.engine.images.build_states import BAD_ARCHIVE
 
 Serve = Callable[..., dict[str, str]]
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from backend.engine.images.builder import Archive
-from backend.engine.images.in_cluster import build_options
+from backend.engine.images.in_cluster import build_options, recipe
 from backend.ports.storage import FilesystemStorage
 from backend.settings import Settings
 
@@ -46,6 +46,22 @@ def test_options_follow_the_settings() -> None:
     assert options.docker_config_secret == "login"
     assert options.node_selector == {"disk": "fast"}
     assert options.environment == {"HTTP_PROXY": "http://proxy"}
+
+
+def test_buildkit_is_a_choice_with_an_image_and_flags_of_its_own() -> None:
+    profile = {"seccompProfile": {"type": "Localhost", "localhostProfile": "buildkit.json"}}
+    changed = {"BUILDER": "buildkit", "BUILDKIT_IMAGE": "ours/buildkit:1"}
+    settings = Settings(
+        **{**NEEDED, **changed},
+        BUILDKIT_ARGUMENTS=["--no-cache"],
+        BUILDKIT_SECURITY=profile,
+        KANIKO_ARGUMENTS=["--use-new-run"],
+    )
+    options = build_options(settings)
+    assert recipe(settings).container == "buildkit"
+    assert recipe(Settings(**NEEDED)).container == "kaniko"
+    assert (options.image, options.extra_arguments) == ("ours/buildkit:1", ("--no-cache",))
+    assert options.security == profile
 
 
 @pytest.mark.parametrize("name", [name for name in NEEDED if name != "BUILDER"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.engine.images.kaniko_states import State, blames_network, judge
+from backend.engine.images.build_states import State, judge, last_error_is_of_network
 
 DIGEST = "sha256:" + "ab" * 32
 Object = dict[str, Any]
@@ -93,6 +93,12 @@ def kaniko_ended(status: int, **more: Any) -> Object:
         ([pod(FETCHED, kaniko_ended(0, message=DIGEST + "\n"))], RUNNING, State.BUILT, DIGEST),
         ([pod(FETCHED, kaniko_ended(0))], RUNNING, State.AGAIN, "digest"),
         ([pod(FETCHED, kaniko_ended(1))], RUNNING, State.REFUSED, "status 1"),
+        (
+            [pod(FETCHED, kaniko_ended(70, message="no user namespaces"))],
+            RUNNING,
+            State.AGAIN,
+            "does not start: no user namespaces",
+        ),
         ([pod(FETCHED, kaniko_ended(137, reason="OOMKilled"))], RUNNING, State.REFUSED, "memory"),
         (
             [
@@ -150,10 +156,17 @@ def kaniko_ended(status: int, **more: Any) -> Object:
     ],
 )
 def test_verdict(pods: list[Object], job: Object, state: State, words: str) -> None:
-    verdict = judge(job, pods, 60)
+    verdict = judge(job, pods, 60, "kaniko")
     assert verdict.state is state
     assert words in verdict.reason
     assert bool(words) == bool(verdict.reason)
+
+
+def test_only_the_builders_container_counts() -> None:
+    status = {"containerStatuses": [container("proxy", running={}), kaniko_ended(1)]}
+    found = {"metadata": {}, "status": status}
+    assert judge(RUNNING, [found], 60, "kaniko").state is State.REFUSED
+    assert judge(RUNNING, [found], 60, "buildkit").state is State.WAITING
 
 
 def test_newest_pod_counts() -> None:
@@ -163,7 +176,7 @@ def test_newest_pod_counts() -> None:
         container("kaniko", running={}),
         metadata={"creationTimestamp": "2026-01-01T00:00:05Z"},
     )
-    assert judge(RUNNING, [new, old], 60).state is State.RUNNING
+    assert judge(RUNNING, [new, old], 60, "kaniko").state is State.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -190,4 +203,4 @@ def test_newest_pod_counts() -> None:
     ],
 )
 def test_only_the_builders_own_last_words_count(log: str, expected: bool) -> None:
-    assert blames_network(log) is expected
+    assert last_error_is_of_network(log) is expected

@@ -1,4 +1,4 @@
-"""Function images built by Kaniko in a real cluster, and what can go wrong there."""
+"""Function images built in a real cluster, by each builder that it has, and what can go wrong there."""
 
 import threading
 import time
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.engine.images.build_job import JOBS, BuildSource, Recipe, job_name
+from backend.engine.images.cluster_builder import BuildAgain, ClusterBuilder
 from backend.engine.images.embedded import BuildFailed
-from backend.engine.images.kaniko import BuildAgain, KanikoBuilder
-from backend.engine.images.kaniko_job import JOBS, BuildSource, build_job
 from backend.engine.images.processes import BuildStopped
 from backend.ports.registry import Registry
 from kuberay.resources import PODS, Resource
@@ -50,12 +50,16 @@ def two_pip_lines(files: FileServer) -> str:
 def test_two_pip_lines_and_again_from_the_cache(
     connection: Connection,
     registry: Registry,
+    recipe: Recipe,
     options: Options,
     files: FileServer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    builder, dockerfile = KanikoBuilder(connection, registry, options()), two_pip_lines(files)
+    builder, dockerfile = (
+        ClusterBuilder(connection, registry, recipe, options()),
+        two_pip_lines(files),
+    )
     times = []
     for number in (1, 2):
         source = files.offer(Dockerfile=dockerfile, **{"function.py": f"print({number})\n"})
@@ -67,9 +71,9 @@ def test_two_pip_lines_and_again_from_the_cache(
     with capsys.disabled():
         for number, (whole, steps) in enumerate(times, 1):
             words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps.items())
-            print(f"\n{GOAL}: build {number} {whole:.1f} s ({words})", end="")
+            print(f"\n{recipe.container}: {GOAL}: build {number} {whole:.1f} s ({words})", end="")
     log = (tmp_path / "2.log").read_text()
-    assert "Using caching version of cmd" in log
+    assert {"kaniko": "Using caching version of cmd", "buildkit": "CACHED"}[recipe.container] in log
     began = time.monotonic()
     assert builder.build(source, tmp_path / "3.log").reference == built.reference
     assert "Already built" in (tmp_path / "3.log").read_text()
@@ -92,6 +96,7 @@ def test_two_pip_lines_and_again_from_the_cache(
 def test_bad_dockerfile_is_a_failure_with_its_log(
     connection: Connection,
     registry: Registry,
+    recipe: Recipe,
     options: Options,
     files: FileServer,
     tmp_path: Path,
@@ -99,23 +104,36 @@ def test_bad_dockerfile_is_a_failure_with_its_log(
     words: str,
 ) -> None:
     source = files.offer(Dockerfile=dockerfile.format(registry=REGISTRY), more="")
-    builder = KanikoBuilder(connection, registry, options())
+    builder = ClusterBuilder(connection, registry, recipe, options())
     with pytest.raises(BuildFailed):
         builder.build(source, tmp_path / "log")
     assert words in (tmp_path / "log").read_text()
-    assert Resource(connection, JOBS, options().namespace).find(source.job) is None
+    assert (
+        Resource(connection, JOBS, options().namespace).find(job_name(recipe.container, source))
+        is None
+    )
 
 
 def test_bad_archive_is_its_owners_fault(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
-    builder = KanikoBuilder(connection, registry, options())
+    builder = ClusterBuilder(connection, registry, recipe, options())
     with pytest.raises(BuildFailed, match="archive"):
         builder.build(files.offer_bytes(b"no archive at all"), tmp_path / "log")
 
 
 def test_what_the_cluster_does_not_give_is_told_with_its_cause(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
     source = files.offer(Dockerfile=f"FROM {REGISTRY}/python:3.11\n", more="cluster")
     for changes, words in (
@@ -123,7 +141,7 @@ def test_what_the_cluster_does_not_give_is_told_with_its_cause(
         ({"context_image": f"{REGISTRY}/no-such-image:1"}, "cannot be pulled"),
         ({"docker_config_secret": "no-such-secret"}, "cannot start|does not start"),
     ):
-        builder = KanikoBuilder(connection, registry, options(**changes), start_s=8)
+        builder = ClusterBuilder(connection, registry, recipe, options(**changes), start_s=8)
         with pytest.raises(BuildAgain, match=words):
             builder.build(source, tmp_path / "log")
 
@@ -135,7 +153,7 @@ def endless(files: FileServer, text: str) -> dict[str, str]:
     }
 
 
-def wait_for_kaniko(connection: Connection, namespace: str, job: str) -> str:
+def wait_for_builder(connection: Connection, namespace: str, job: str) -> str:
     """The name of the pod whose builder runs."""
     deadline, pods = time.monotonic() + WAIT_S, Resource(connection, PODS, namespace)
     while True:
@@ -148,7 +166,7 @@ def wait_for_kaniko(connection: Connection, namespace: str, job: str) -> str:
 
 
 def attempt(
-    builder: KanikoBuilder,
+    builder: ClusterBuilder,
     source: BuildSource,
     folder: Path,
     stop: threading.Event,
@@ -162,53 +180,75 @@ def attempt(
 
 
 def test_unwanted_build_ends_and_leaves_nothing(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
     source, stop = files.offer(**endless(files, "unwanted")), threading.Event()
-    builder = KanikoBuilder(connection, registry, options())
+    builder = ClusterBuilder(connection, registry, recipe, options())
     caught: list[BaseException] = []
     thread = threading.Thread(target=attempt, args=(builder, source, tmp_path, stop, caught))
     thread.start()
-    wait_for_kaniko(connection, options().namespace, source.job)
+    wait_for_builder(connection, options().namespace, job_name(recipe.container, source))
     stop.set()
     thread.join(WAIT_S)
     assert [type(error) for error in caught] == [BuildStopped]
-    Resource(connection, JOBS, options().namespace).wait_gone(source.job, for_s=WAIT_S)
+    Resource(connection, JOBS, options().namespace).wait_gone(
+        job_name(recipe.container, source), for_s=WAIT_S
+    )
 
 
 def test_build_has_a_time_limit(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
-    builder = KanikoBuilder(connection, registry, options(timeout_s=15))
+    builder = ClusterBuilder(connection, registry, recipe, options(timeout_s=15))
     with pytest.raises(BuildFailed, match="longer than 15 seconds"):
         builder.build(files.offer(**endless(files, "slow")), tmp_path / "log")
 
 
 def test_lost_pod_is_nobodys_fault(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
     source = files.offer(**endless(files, "lost"))
-    builder = KanikoBuilder(connection, registry, options())
+    builder = ClusterBuilder(connection, registry, recipe, options())
     caught: list[BaseException] = []
     thread = threading.Thread(
         target=attempt, args=(builder, source, tmp_path, threading.Event(), caught)
     )
     thread.start()
-    pod = wait_for_kaniko(connection, options().namespace, source.job)
+    pod = wait_for_builder(connection, options().namespace, job_name(recipe.container, source))
     Resource(connection, PODS, options().namespace).delete(pod, grace_s=0)
     thread.join(WAIT_S)
     assert [type(error) for error in caught] == [BuildAgain]
 
 
 def test_next_builder_goes_on_with_the_build_of_a_dead_one(
-    connection: Connection, registry: Registry, options: Options, files: FileServer, tmp_path: Path
+    connection: Connection,
+    registry: Registry,
+    recipe: Recipe,
+    options: Options,
+    files: FileServer,
+    tmp_path: Path,
 ) -> None:
     text = f'FROM {REGISTRY}/python:3.11\nRUN sleep 5\nENTRYPOINT ["python3"]\n'
     source = files.offer(Dockerfile=text, more="left behind")
     jobs = Resource(connection, JOBS, options().namespace)
-    left = jobs.create(build_job(options(), source))  # and whoever made it is dead
-    wait_for_kaniko(connection, options().namespace, source.job)
-    built = KanikoBuilder(connection, registry, options()).build(source, tmp_path / "log")
+    left = jobs.create(recipe.job(options(), source))  # and whoever made it is dead
+    wait_for_builder(connection, options().namespace, job_name(recipe.container, source))
+    built = ClusterBuilder(connection, registry, recipe, options()).build(source, tmp_path / "log")
     assert built.entrypoint == ("python3",)
-    assert left["metadata"]["name"] == source.job
-    jobs.wait_gone(source.job, for_s=WAIT_S)
+    assert left["metadata"]["name"] == job_name(recipe.container, source)
+    jobs.wait_gone(job_name(recipe.container, source), for_s=WAIT_S)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-CONTEXT, KANIKO = "context", "kaniko"  # the containers' names
+CONTEXT = "context"  # the first container's name
 BAD_ARCHIVE = 3  # exit status of the context container: the archive itself is to blame
+NOT_STARTED = 70  # exit status of the builder: it could not begin
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NO_IMAGE = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable")
@@ -19,7 +20,7 @@ _NEVER = frozenset(("InvalidImageName", "ErrImageNeverPull"))
 _TRANSIENT = re.compile(
     r"connection reset by peer|connection refused|i/o timeout|TLS handshake timeout|no such host"
     r"|unexpected EOF|broken pipe|context deadline exceeded|server misbehaving|network is unreachable"
-    r"|TOOMANYREQUESTS|status code 4(?:08|12|29)\b|status code 5\d\d\b"
+    r"|TOOMANYREQUESTS|429 Too Many|status code 4(?:08|12|29)\b|status code 5\d\d\b"
     r"|50[0234] (?:Bad|Service|Gateway|Internal)",
     re.IGNORECASE,
 )
@@ -40,13 +41,15 @@ class Verdict:
     reason: str = ""
 
 
-def judge(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], timeout_s: int) -> Verdict:
-    """The state of a build from its Job and the Pods that carry the Job's label.
+def judge(
+    job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], timeout_s: int, builder: str
+) -> Verdict:
+    """The state of a build from its Job and the Pods that carry the Job's label; `builder` names the container.
 
-    A failed KANIKO container is REFUSED here; whether its log speaks of the network is for `blames_network`.
+    A failed builder is REFUSED here; whether its log speaks of the network is for its `blames_network`.
     """
     pod = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
-    found = Verdict(State.WAITING) if pod is None else _of_pod(pod)
+    found = Verdict(State.WAITING) if pod is None else _of_pod(pod, builder)
     if found.state in (State.BUILT, State.REFUSED):
         return found
     failed = _condition(job, "Failed") or _condition(job, "FailureTarget")
@@ -59,7 +62,7 @@ def judge(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], timeout_s: 
     return Verdict(State.AGAIN, f"the build ended: {failed.get('message') or failed.get('reason')}")
 
 
-def blames_network(log: str) -> bool:
+def last_error_is_of_network(log: str) -> bool:
     """Whether the builder's own last words are of a connection: pulls and pushes may be tried again.
 
     What RUN lines print does not count: only lines that the builder itself marks as errors.
@@ -68,10 +71,10 @@ def blames_network(log: str) -> bool:
     return bool(last and _TRANSIENT.search(last[-1]))
 
 
-def _of_pod(pod: Mapping[str, Any]) -> Verdict:
+def _of_pod(pod: Mapping[str, Any], builder: str) -> Verdict:
     status = pod.get("status", {})
     init = _container(status.get("initContainerStatuses"), CONTEXT)
-    main = _container(status.get("containerStatuses"), KANIKO)
+    main = _container(status.get("containerStatuses"), builder)
     ended = _ended(main)
     if ended is not None and ended.get("exitCode") == 0:
         digest = _DIGEST.search(str(ended.get("message", "")))
@@ -89,6 +92,8 @@ def _of_pod(pod: Mapping[str, Any]) -> Verdict:
     if ended is not None:
         if ended.get("reason") == "OOMKilled":
             return Verdict(State.REFUSED, "the build needs more memory than builds may have")
+        if ended.get("exitCode") == NOT_STARTED:
+            return Verdict(State.AGAIN, f"the builder does not start: {ended.get('message', '')}")
         return Verdict(State.REFUSED, f"the build ended with status {ended.get('exitCode')}")
     for found in (init, main):
         waiting = found.get("state", {}).get("waiting", {})
