@@ -25,12 +25,12 @@ class Learned:
                 value = json.loads(file.read(_LONGEST_FILE))
         except (OSError, ValueError):
             return []
-        return _sane(value) if isinstance(value, list) else []
+        return sane(value) if isinstance(value, list) else []
 
     def add(self, environment: str, names: list[str]) -> list[str] | None:
         """All names, if some of these are new and there is still room; else None."""
         known = self.names(environment)
-        new = [name for name in _sane(names) if name not in known][: MOST_NAMES - len(known)]
+        new = [name for name in sane(names) if name not in known][: MOST_NAMES - len(known)]
         if not new:
             return None
         everything = known + new
@@ -41,6 +41,7 @@ class Learned:
         return everything
 
 
-def _sane(names: Sequence[object]) -> list[str]:
+def sane(names: Sequence[object]) -> list[str]:
+    """Those that are names of modules, each once, no more than a zygote takes."""
     unique = dict.fromkeys(n for n in names if isinstance(n, str) and _NAME.fullmatch(n))
     return list(unique)[:MOST_NAMES]

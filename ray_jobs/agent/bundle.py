@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_OURS = ("__init__.py", "agent/__init__.py", "agent/places.py", "agent/server.py")
+_OURS = ("__init__.py", "agent/__init__.py", "agent/places.py", "agent/server.py", "agent/warm.py")
 _CODECS = ("ascii", "latin_1", "utf_8", "idna", "utf_8_sig")
 _LATER = ("traceback", "linecache", "tokenize", "warnings", "contextlib", "locale")
 _LIST_MODULES = """

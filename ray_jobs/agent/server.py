@@ -6,8 +6,12 @@
 It listens on the Unix socket, talks to processes of `peer` only, and does one thing at a time:
 
 * `{"do": "hello"}` → `{"agent": 1, "image", "workdir", "environment", "busy"}`;
-* `{"do": "run", "task"}` → `{"directory", "home", "policy"}`, then the runner sends `supervision`'s request
-  with the log's descriptor on the same connection, and gets its answer there; closing it kills the function;
+* `{"do": "run", "task", "python"?, "environment"?}` → `{"directory", "home", "policy", "cold"?}`, then the
+  runner sends `supervision`'s request with the log's descriptor on the same connection, and gets its answer
+  there; closing it kills the function. With `python`, the word that starts the image's interpreter, a zygote
+  is tried (`warm`): a descriptor beside the answer is the connection to use instead of this one, `cold` says
+  why there is none where that is news;
+* `{"do": "learn", "names"}` → the zygote imports these modules before its next task;
 * `{"do": "settle", "task"}` → what runs is killed, the task's outputs become readable for the runner;
 * `{"do": "clean"}` → what runs is killed, all writable places are emptied; `{"left": [paths]}`.
 
@@ -30,7 +34,7 @@ from typing import Any
 if not __package__:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from ray_jobs.agent import places
+from ray_jobs.agent import places, warm
 from ray_jobs.inner import kernel, processes, supervision, wire
 from ray_jobs.inner.confine import enter_mounts, shut_in
 
@@ -66,10 +70,11 @@ class Agent:
             for name, value in _given_environment().items()
             if not name.startswith(_NOT_OF_THE_IMAGE)
         }
-        self._running: int | None = None
-        self._alone = (
-            os.getpid() == 1
-        )  # of a PID namespace: kill(-1) reaches exactly what we started
+        self._running: int | None = None  # a task's parent; 0: it is the zygote's child
+        # of a PID namespace: kill(-1) reaches exactly what we started
+        self._alone = os.getpid() == 1
+        beside = os.path.join(os.path.dirname(self._socket), "zygote.sock")
+        self._warm = warm.Warm(beside, self._alone)
 
     def serve(self) -> None:
         listener = self._listen()
@@ -112,9 +117,16 @@ class Agent:
         try:
             answer = self._answer(message)
         except Refused as error:
-            answer = {"error": str(error)}
-        wire.send(connection, answer)
-        if message["do"] == "run" and "error" not in answer:
+            wire.send(connection, {"error": str(error)})
+            return
+        if message["do"] != "run":
+            wire.send(connection, answer)
+        elif (zygote := self._zygote(message, answer)) is not None:
+            with zygote:
+                wire.send(connection, answer, [zygote.fileno()])
+            self._running = 0
+        else:
+            wire.send(connection, answer)
             connection.settimeout(None)
             self._fork(connection, listener)
 
@@ -132,12 +144,16 @@ class Agent:
             return self._prepare(_name(message))
         if what == "settle":
             ended = self._kill()
-            places.publish(os.path.join(self._outputs, _name(message)))
+            try:
+                places.publish(os.path.join(self._outputs, _name(message)))
+            finally:
+                self._warm.go_on()
             return {"ended": ended}
+        if what == "learn":
+            self._warm.learn(list(message["names"]))
+            return {}
         if what == "clean":
-            ended = self._kill()
-            left = places.empty([self._scratch, *self._writable, *self._output_folders()])
-            return {"ended": ended, "left": left[:100]}
+            return self._clean()
         raise Refused(f"unknown request {what!r}")
 
     def _prepare(self, task: str) -> dict[str, Any]:
@@ -163,6 +179,27 @@ class Agent:
         }
         return {"directory": directory, "home": home, "policy": policy}
 
+    def _zygote(self, message: dict[str, Any], answer: dict[str, Any]) -> socket.socket | None:
+        """A connection to the zygote, if this task can have it; else `answer` says why, once."""
+        python, given = message.get("python"), message.get("environment")
+        if not isinstance(python, str) or not isinstance(given, dict):
+            return None
+        home = os.path.join(self._scratch, ".warm")
+        environment = {str(name): str(value) for name, value in given.items()}
+        environment.pop("PYTHONPATH", None)  # a task's: its child looks there itself
+        environment.update(HOME=home, TMPDIR=home)
+        places_of = (self._inputs, self._outputs, self._scratch)
+        try:
+            os.makedirs(home, 0o700, exist_ok=True)
+            return self._warm.connect(
+                python, environment, warm.policy_of(answer["policy"], *places_of)
+            )
+        except warm.NoZygote as error:
+            if str(error):
+                sys.stderr.write(f"agent: no zygote, functions start cold: {error}\n")
+                answer["cold"] = str(error)
+            return None
+
     def _output_folders(self) -> list[str]:
         return [entry.path for entry in os.scandir(self._outputs) if entry.is_dir()]
 
@@ -179,11 +216,22 @@ class Agent:
         finally:
             os._exit(126)
 
+    def _clean(self) -> dict[str, Any]:
+        ended = self._kill()
+        try:
+            left = places.empty([self._scratch, *self._writable, *self._output_folders()])
+        finally:
+            self._warm.go_on()
+        return {"ended": ended, "left": left[:100]}
+
     def _kill(self) -> bool:
-        """End every process of this container but this one."""
-        ended = processes.end_descendants(self._alone, _PATIENCE_S)
+        """End every process of this container but this one, and a zygote that is alone, which is stopped."""
+        self._reap()
         self._running = None
-        return ended
+        if self._warm.is_alone():
+            return True
+        self._warm.end()
+        return processes.end_descendants(self._alone, _PATIENCE_S)
 
     def _reap(self) -> None:
         while True:
@@ -195,6 +243,7 @@ class Agent:
                 return
             if pid == self._running:
                 self._running = None
+            self._warm.reaped(pid)
 
 
 def _become_function(connection: socket.socket) -> None:

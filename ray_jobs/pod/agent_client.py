@@ -33,12 +33,17 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A task's folder in the function's container; `policy` lacks the limits."""
+    """A task's folder in the function's container; `policy` lacks the limits.
+
+    `warm`: a zygote runs it. `cold`: why none does and none will, said once.
+    """
 
     execution: Execution
     directory: str
     home: str
     policy: dict[str, Any]
+    warm: bool = False
+    cold: str | None = None
 
 
 class Agent:
@@ -72,20 +77,31 @@ class Agent:
         except (KeyError, TypeError, ValueError) as error:
             raise NoAgent(f"a strange hello: {error!r}") from error
 
-    def prepare(self, task: str) -> Prepared:
-        """A fresh folder for `task`, and the connection on which its function starts. Raises NoAgent."""
+    def prepare(self, task: str, **zygote: Any) -> Prepared:
+        """A fresh folder for `task`, and the connection on which its function starts.
+
+        `zygote`: the `python` and `environment` of one, if one is to be tried. Raises NoAgent.
+        """
         connection = self._connect()
+        descriptors: list[int] = []
         try:
-            answer = _call(connection, {"do": "run", "task": task})
+            answer = _call(connection, {"do": "run", "task": task, **zygote}, descriptors)
+            given = _of_zygote(descriptors)
+            if given is not None:
+                connection.close()
+                connection = given
             policy = answer["policy"]
             if not isinstance(policy, dict):
                 raise NoAgent("a strange policy")
             connection.settimeout(None)
+            cold = answer.get("cold")
             return Prepared(
                 Execution.in_zygote(connection),
                 str(answer["directory"]),
                 str(answer["home"]),
                 policy,
+                warm=given is not None,
+                cold=None if cold is None else str(cold)[:300],
             )
         except KeyError as error:
             connection.close()
@@ -93,6 +109,10 @@ class Agent:
         except BaseException:
             connection.close()
             raise
+
+    def learn(self, names: list[str]) -> None:
+        """Let the zygote import these modules before its next task. Raises NoAgent."""
+        self._ask({"do": "learn", "names": names})
 
     def settle(self, task: str) -> None:
         """Kill what the task left running, make its outputs readable. Raises NoAgent."""
@@ -127,17 +147,43 @@ class Agent:
             return _call(connection, message)
 
 
-def _call(connection: socket.socket, message: dict[str, Any]) -> dict[str, Any]:
+def _call(
+    connection: socket.socket, message: dict[str, Any], taken: list[int] | None = None
+) -> dict[str, Any]:
+    """The answer; descriptors beside it are added to `taken`, or closed. Raises NoAgent."""
+    what = message["do"]
     try:
         wire.send(connection, message)
         received = wire.receive(connection)
     except (OSError, wire.BrokenMessage) as error:
-        raise NoAgent(f"{message['do']}: {error}") from error
+        raise NoAgent(f"{what}: {error}") from error
     if received is None:
-        raise NoAgent(f"{message['do']}: no answer")
+        raise NoAgent(f"{what}: no answer")
     answer, descriptors = received
+    if taken is not None and "error" not in answer:
+        taken += descriptors
+        descriptors = []
     for descriptor in descriptors:
         os.close(descriptor)
     if "error" in answer:
-        raise NoAgent(f"{message['do']}: {str(answer['error'])[:300]}")
+        raise NoAgent(f"{what}: {str(answer['error'])[:300]}")
     return answer
+
+
+def _of_zygote(descriptors: list[int]) -> socket.socket | None:
+    """The connection that came beside an answer; all descriptors are taken over. Raises NoAgent."""
+    if not descriptors:
+        return None
+    first, *others = descriptors
+    descriptors.clear()
+    for descriptor in others:
+        os.close(descriptor)
+    try:
+        given = socket.socket(fileno=first)
+    except OSError as error:
+        os.close(first)
+        raise NoAgent("what it gave is no socket") from error
+    if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM:
+        given.close()
+        raise NoAgent("a strange socket")
+    return given

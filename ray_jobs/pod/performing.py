@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ray_jobs.capture import LogCapture
+from ray_jobs.command import NoEntryPoint, can_be_forked
 from ray_jobs.execution import Execution, Outcome
 from ray_jobs.guard import DiskGuard
 from ray_jobs.lease import MODEL, OPENER, SAMPLE, Lease, file_name
 from ray_jobs.performing import EXECUTION, INTERNAL, Ended, Stopwatch
 from ray_jobs.pod import transfer
-from ray_jobs.pod.agent_client import Agent, Prepared
+from ray_jobs.pod.agent_client import Agent, Hello, Prepared
 from ray_jobs.pod.lease import PodLease
 from ray_jobs.pod.outputs import Unfit, deliver
 from ray_jobs.pod.session import PodSession
@@ -29,10 +30,13 @@ _SHARED = 0o2770  # of the pod's group: the function's user may write there
 class PodPerformance:
     """A task being performed. `end` may come from any thread, at any moment, more than once."""
 
-    def __init__(self, lease: PodLease, session: PodSession, agent: Agent) -> None:
+    def __init__(self, lease: PodLease, session: PodSession, agent: Agent, hello: Hello) -> None:
         self.lease = lease
+        self.modules: list[str] = []  # that a function which ended well has imported
         self._session = session
         self._agent = agent
+        self._hello = hello
+        self._start = "pod"
         self._name = secrets.token_hex(8)
         self._read = session.inputs / self._name
         self._out = session.outputs / self._name
@@ -96,14 +100,25 @@ class PodPerformance:
         try:
             arguments = self._stage()
             self._watch.lap("stage")
-            prepared = self._agent.prepare(self._name)
+            prepared = self._prepare(warm=True)
+            self._watch.lap("connect")
             steps = {"prepare_inputs": sum(self._watch.laps.values())}
             outcome = self._run(prepared, arguments, capture)
+            if prepared.warm and (outcome.refused or outcome.lost) and not self._ended.is_set():
+                log.warning("once more, the zygote was lost: %s", outcome.refused or outcome.reason)
+                capture.say("The function was killed from outside, and is started once more.")
+                capture.again()
+                self._agent.clean()
+                outcome = self._run(self._prepare(warm=False), arguments, capture)
             steps["task_execution"] = self._watch.lap("execute")
+            for name in ("fork", "run"):
+                self._watch.laps[name] = round(outcome.times_ms.get(name, 0.0), 3)
             if self._ended.is_set():
                 raise Ended
             self._agent.settle(self._name)
+            self._watch.lap("settle")
             failure, found = self._judge(outcome, outputs, capture)
+            self.modules = [] if failure else outcome.modules
             steps["save_outputs"] = self._watch.lap("collect")
         finally:
             os.close(outputs)
@@ -133,24 +148,43 @@ class PodPerformance:
         arguments.write_text(_arguments(self.lease.task, order, self._out), "utf-8")
         return arguments
 
+    def _environment(self) -> dict[str, str]:
+        """The function's variables but its HOME."""
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            **self._hello.environment,
+            **self.lease.task.environment.env,
+        }
+
+    def _prepare(self, *, warm: bool) -> Prepared:
+        """A place for the task and, where its entry point is a Python script, the zygote."""
+        environment = self.lease.task.environment
+        with contextlib.suppress(NoEntryPoint):
+            if warm and can_be_forked(environment):
+                python = environment.entrypoint[0]
+                prepared = self._agent.prepare(
+                    self._name, python=python, environment=self._environment()
+                )
+                if prepared.cold is not None:
+                    log.warning("no zygote, functions start cold: %s", prepared.cold)
+                return prepared
+        return self._agent.prepare(self._name)
+
     def _run(self, prepared: Prepared, arguments: Path, capture: LogCapture) -> Outcome:
         self._execution = prepared.execution
+        self._start = "zygote" if prepared.warm else "pod"
         if self._ended.is_set():
             prepared.execution.end()
-        task, hello = self.lease.task, self._agent.hello()
+        task = self.lease.task
         limits = dict(self._session.limits)
         if task.memory_bytes:
             limits["memory_bytes"] = task.memory_bytes
+        words = command(task, arguments)
         request = {
-            "argv": command(task, arguments),
+            "argv": script_of(words) if prepared.warm else words,
             "directory": prepared.directory,
-            "environment": {
-                "PATH": "/usr/local/bin:/usr/bin:/bin",
-                "LANG": "C.UTF-8",
-                **hello.environment,
-                **task.environment.env,
-                "HOME": prepared.home,
-            },
+            "environment": {**self._environment(), "HOME": prepared.home},
             "policy": {**prepared.policy, "limits": limits},
         }
         prepared.execution.start(request, capture)
@@ -196,7 +230,7 @@ class PodPerformance:
             "outputs": outputs,
             "log": None,
             "steps": {name: round(1e3 * lap) for name, lap in steps_ms.items()},
-            "profile": {**self._watch.laps, "start": "pod"},
+            "profile": {**self._watch.laps, "start": self._start},
         }
 
 
@@ -210,6 +244,11 @@ def command(task: Lease, arguments: Path) -> list[str]:
     first, *rest = task.environment.entrypoint
     unbuffered = ["-u"] if first.startswith("python") and rest[:1] != ["-u"] else []
     return [first, *unbuffered, *rest, f"@{arguments}"]
+
+
+def script_of(words: list[str]) -> list[str]:
+    """The part of a Python command that a zygote runs."""
+    return words[2:] if words[1] == "-u" else words[1:]
 
 
 def _arguments(task: Lease, places: list[Path], out: Path) -> str:

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from ray_jobs.exchange import Client, Unauthorized, Unavailable
+from ray_jobs.learned import sane
 from ray_jobs.performing import Ended
-from ray_jobs.pod.agent_client import Agent, NoAgent
+from ray_jobs.pod.agent_client import Agent, Hello, NoAgent
 from ray_jobs.pod.lease import PodLease
 from ray_jobs.pod.performing import PodPerformance
 from ray_jobs.pod.session import PodSession, devote
@@ -27,6 +28,8 @@ class PodRunner:
         self._stopped = threading.Event()
         self._performance: PodPerformance | None = None
         self._useless: NoAgent | None = None  # found out after a task: its result is still given
+        self._hello = Hello("", "/", {}, False)
+        self._learned: dict[str, None] = {}  # modules that the tasks here have imported, in order
 
     def run(self) -> None:
         """Exchange results and leases. A result is kept until the API has taken it.
@@ -36,7 +39,7 @@ class PodRunner:
             NoAgent: the function's container is of no use (any more); the lease is free at once by the pool.
         """
         devote(self._session)
-        hello = self._agent.wait(_AGENT_S)
+        self._hello = hello = self._agent.wait(_AGENT_S)
         if hello.image != self._session.image:
             raise NoAgent("the function's container is of another image")
         result: dict[str, Any] | None = None
@@ -101,7 +104,7 @@ class PodRunner:
             known = {name: value.get(name) for name in ("task", "lock_token")}
             empty: dict[str, Any] = {"outputs": [], "log": None, "steps": {}, "profile": {}}
             return {**known, "exit": None, "failure": failure, **empty}
-        performance = PodPerformance(lease, self._session, self._agent)
+        performance = PodPerformance(lease, self._session, self._agent, self._hello)
         self._performance = performance
         done = threading.Event()
         heart = threading.Thread(
@@ -126,6 +129,10 @@ class PodRunner:
     def _clean(self, performance: PodPerformance) -> None:
         try:
             performance.clean()
+            names = sane([*self._learned, *performance.modules])
+            if len(names) > len(self._learned):
+                self._learned = dict.fromkeys(names)
+                self._agent.learn(names)
         except NoAgent as error:
             self._useless = self._useless or error
 

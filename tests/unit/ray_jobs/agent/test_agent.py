@@ -1,106 +1,16 @@
 """The agent as a process, started from its bundle as in a pod; functions that behave, and others."""
 
 import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ray_jobs.agent import bundle
 from ray_jobs.capture import LogCapture
-from ray_jobs.execution import Outcome
 from ray_jobs.guard import DiskGuard
 from ray_jobs.inner import landlock
-from ray_jobs.pod.agent_client import Agent, Hello, NoAgent
-
-WAIT_S = 20.0
-PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-
-
-@pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle, moved after it was made."""
-    made = tmp_path_factory.mktemp("made") / "agent"
-    bundle.build(made)
-    return made.rename(tmp_path_factory.mktemp("moved") / "agent")
-
-
-@dataclass
-class Container:
-    """A function's container without a container: its folders, the agent's process."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def agent(self) -> Agent:
-        return Agent(self.folder / "agent.sock", os.getuid())
-
-    def hello(self) -> Hello:
-        return self.agent.wait(WAIT_S)
-
-    def run(self, code: str, task: str = "t1", **policy: object) -> tuple[Outcome, str]:
-        """Run Python code as a function; how it ended, and what it said."""
-        self.hello()
-        for place in ("inputs", "outputs"):
-            (self.folder / place / task).mkdir(exist_ok=True)
-        prepared = self.agent.prepare(task)
-        log = LogCapture(self.folder / f"{task}.log")
-        prepared.execution.start(
-            {
-                "argv": [PYTHON, "-c", code],
-                "directory": prepared.directory,
-                "environment": {"HOME": prepared.home, "SECRET": "none"},
-                "policy": {**prepared.policy, **policy},
-            },
-            log,
-        )
-        outcome = prepared.execution.wait(log, WAIT_S, DiskGuard(self.folder, 0))
-        log.close()
-        return outcome, (self.folder / f"{task}.log").read_text()
-
-    def processes(self) -> list[int]:
-        own = f" {self.process.pid} "
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    stat = (folder / "stat").read_text()
-                except OSError:
-                    continue
-                if own in f" {stat.rpartition(')')[2].split()[1]} ":
-                    found.append(int(folder.name))
-        return found
-
-
-@pytest.fixture
-def container(bundled: Path, tmp_path: Path) -> Iterator[Container]:
-    for name in ("inputs", "outputs", "scratch", "tmp", "image", "image/sub", "elsewhere"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "image/function.py").write_text("print('from the image')")
-    (tmp_path / "image/sub/data.txt").write_text("data")
-    (tmp_path / "elsewhere/other.txt").write_text("of nobody's concern")
-    configuration = {
-        "socket": str(tmp_path / "agent.sock"),
-        "inputs": str(tmp_path / "inputs"),
-        "outputs": str(tmp_path / "outputs"),
-        "scratch": str(tmp_path / "scratch"),
-        "writable": [str(tmp_path / "tmp")],
-        "peer": os.getuid(),
-        "image": "registry/function@sha256:abc",
-    }
-    process = subprocess.Popen(
-        bundle.command(str(bundled), configuration),
-        cwd=tmp_path / "image",
-        env={"PATH": "/usr/bin:/bin", "KUBERNETES_PORT": "1", "OF_THE_IMAGE": "yes"},
-    )
-    yield Container(tmp_path, process)
-    process.terminate()
-    assert process.wait(WAIT_S) == 0
+from ray_jobs.pod.agent_client import Agent, NoAgent
+from tests.unit.ray_jobs.agent.container import PYTHON, WAIT_S, Container
 
 
 def test_the_agent_says_which_image_it_is_in(container: Container) -> None:

@@ -38,7 +38,8 @@ def test_the_bundle_holds_no_more_than_the_agent(tmp_path: Path) -> None:
     bundle.build(folder)
     ours = {path.relative_to(folder / "ours") for path in (folder / "ours").rglob("*.py")}
     inner = {path.relative_to(HOUSE.parent) for path in (HOUSE / "inner").glob("*.py")}
-    agent = {Path("ray_jobs/agent") / name for name in ("__init__.py", "places.py", "server.py")}
+    names = ("__init__.py", "places.py", "server.py", "warm.py")
+    agent = {Path("ray_jobs/agent") / name for name in names}
     assert ours == inner | agent | {Path("ray_jobs/__init__.py")}
     assert list(folder.rglob("site-packages")) == []
     assert (folder / "lib64/ld.so").stat().st_mode & 0o111

@@ -39,6 +39,7 @@ class PodApi:
                 if not known or session not in api.plans:
                     return self.answer(401)
                 if self.path.endswith("/heartbeat/"):
+                    api.beat(body)
                     return self.answer(200, {"lost": [], "cancel": api.canceled})
                 return self.answer(200, api.exchange(body))
 
@@ -95,6 +96,9 @@ class PodApi:
             lease = waiting.pop(0)
             self.given[lease["task"]] = time.time()
             return {"lease": lease, "cancel": []}
+
+    def beat(self, body: dict[str, Any]) -> None:
+        """A heartbeat came."""
 
     def open(self, plan: str) -> str:
         """A session that may take leases of `plan`."""
