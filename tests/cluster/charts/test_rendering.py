@@ -7,7 +7,7 @@ import pytest
 from kuberay.transport import Connection
 from tests.cluster.charts.helm import CHARTS, KUBERNETES, NAMES, helm, rendered
 from tests.cluster.charts.taking import taken
-from tests.cluster.charts.variants import VARIANTS, values, variant
+from tests.cluster.charts.variants import VARIANTS, merged, values, variant
 
 
 @pytest.mark.parametrize(("chart", "name", "change"), VARIANTS)
@@ -90,6 +90,56 @@ def test_pods_of_the_rayservice_are_shut_in_too() -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
     assert "secret" not in services[0]["serveConfigV2"].lower()
+
+
+def test_heads_find_their_state_in_redis_and_may_reach_it() -> None:
+    found = rendered("substra-backend", variant("substra-backend", "heads with Redis"))
+    clusters = [document["spec"] for document in found if document["kind"] == "RayCluster"]
+    clusters += [
+        document["spec"]["rayClusterConfig"]
+        for document in found
+        if document["kind"] == "RayService"
+    ]
+    assert len(clusters) == 2
+    for cluster in clusters:
+        options = cluster["gcsFaultToleranceOptions"]
+        assert options["redisAddress"] == "rediss://redis.data:6380"
+        assert options["redisPassword"] == {
+            "valueFrom": {"secretKeyRef": {"name": "redis", "key": "REDIS_PASSWORD"}}
+        }
+    policies = [
+        document
+        for document in found
+        if document["kind"] == "NetworkPolicy" and document["metadata"]["name"].endswith("-gcs")
+    ]
+    assert {policy["metadata"]["namespace"] for policy in policies} == {
+        "default",
+        "default-compute",
+    }
+    for policy in policies:
+        assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in policy["spec"]["egress"]
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({}, "baseline"),
+        (
+            {"buildkit": {"seccompProfile": {"type": "Unconfined"}}},
+            "privileged",
+        ),
+        ({"builder": {"kind": "kaniko"}}, "baseline"),
+    ],
+)
+def test_namespace_of_builds_is_as_strict_as_the_builder_allows(
+    change: dict[str, Any], level: str
+) -> None:
+    changed = merged(variant("substra-backend", "BuildKit"), change)
+    found = rendered("substra-backend", changed)
+    labels = [
+        document["metadata"]["labels"] for document in found if document["kind"] == "Namespace"
+    ]
+    assert [label["pod-security.kubernetes.io/enforce"] for label in labels] == [level]
 
 
 def test_gateway_sends_uploads_and_runners_to_the_plain_deployment() -> None:

@@ -182,6 +182,32 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "substra-backend",
+        "heads with Redis",
+        {
+            "serve": {"mode": "rayservice"},
+            "compute": {"enabled": True, "namespace": "default-compute"},
+            "containerRegistry": {"host": "registry"},
+            "gcsFaultTolerance": {
+                "redisAddress": "rediss://redis.data:6380",
+                "credentialsSecretName": "redis",
+            },
+        },
+    ),
+    (
+        "substra-backend",
+        "BuildKit",
+        {
+            "builder": {"enabled": True, "namespace": "builds", "kind": "buildkit"},
+            "buildkit": {
+                "seccompProfile": {"type": "Localhost", "localhostProfile": "buildkit.json"},
+                "appArmorProfile": {"type": "RuntimeDefault"},
+            },
+            "containerRegistry": {"host": "registry"},
+            "createNamespaces": True,
+        },
+    ),
+    (
         "substra-orchestrator",
         "small database",
         {
