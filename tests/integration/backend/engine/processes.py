@@ -112,14 +112,30 @@ class Organization:
     def start_api(self) -> None:
         self._start("api", "backend.asgi", "--port", str(self.port))
 
-    def start_control(self) -> None:
-        self._start("control", "backend.engine.actors")
+    def start_control(self, part: str = "control") -> None:
+        self._start(part, "backend.engine.actors")
 
     def kill(self, part: str) -> None:
         """SIGKILL, without a word."""
         child = self._children.pop(part)
         child.kill()
         child.wait(10)
+
+    def signal(self, part: str, number: int) -> None:
+        self._children[part].send_signal(number)
+
+    def pid(self, part: str) -> int:
+        return self._children[part].pid
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What its database answers."""
+        connection = psycopg2.connect(self._settings["DATABASE_URL"])
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
 
     def revive(self) -> None:
         """Start again what died by itself."""
@@ -133,10 +149,8 @@ class Organization:
         return int(json.loads(path.read_text())["pid"])
 
     def stop(self) -> None:
-        for part in ("control", "api"):
-            child = self._children.get(part)
-            if child is not None:
-                child.send_signal(signal.SIGTERM)
+        for part in sorted(self._children, key=lambda part: part == "api"):  # the API last
+            self._children[part].send_signal(signal.SIGTERM)
         for child in self._children.values():
             with suppress(subprocess.TimeoutExpired):
                 child.wait(25)
