@@ -30,7 +30,7 @@ class Database:
     password: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def new_databases(postgres: str) -> Iterator[Callable[[], Database]]:
     """Databases of the tests' server, behind an address that pods reach."""
     parts = urlsplit(postgres)
@@ -45,13 +45,13 @@ def new_databases(postgres: str) -> Iterator[Callable[[], Database]]:
         yield make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     with minio_server(tmp_path_factory.mktemp("minio"), host=NODE) as found:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make_secret(connection: Connection) -> Callable[..., None]:
     def make(namespace: str, name: str, **values: str) -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}

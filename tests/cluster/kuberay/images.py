@@ -49,9 +49,10 @@ ENTRYPOINT ["/program"]
 """
 
 
-def build(name: str, containerfile: str, files: dict[str, Path | str]) -> str:
-    """Build and push; the image's reference by digest."""
-    tag = f"{REGISTRY}/kuberay-test/{name}:1"
+def build(name: str, containerfile: str, files: dict[str, Path | str], *, tag: str = "") -> str:
+    """Build and push, under `tag` when it is given; the image's reference by digest."""
+    repository, _, version = (tag or f"kuberay-test/{name}:1").partition(":")
+    tag = f"{REGISTRY}/{repository}:{version}"
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         for target, source in files.items():
@@ -72,7 +73,7 @@ def build(name: str, containerfile: str, files: dict[str, Path | str]) -> str:
         finally:
             recipe.unlink()
     _run([*BUILDAH, "push", "--quiet", "--tls-verify=false", tag])
-    return f"{tag.rpartition(':')[0]}@{_digest(f'kuberay-test/{name}')}"
+    return f"{tag.rpartition(':')[0]}@{_digest(repository, version)}"
 
 
 def runner() -> str:
@@ -99,9 +100,9 @@ def _run(command: list[str]) -> None:
         raise AssertionError(f"{command[0]} ended with {done.returncode}: {done.stderr[-1000:]}")
 
 
-def _digest(repository: str) -> str:
+def _digest(repository: str, version: str) -> str:
     request = urllib.request.Request(
-        f"http://{REGISTRY}/v2/{repository}/manifests/1",
+        f"http://{REGISTRY}/v2/{repository}/manifests/{version}",
         headers={
             "Accept": "application/vnd.oci.image.manifest.v1+json, "
             "application/vnd.docker.distribution.manifest.v2+json"

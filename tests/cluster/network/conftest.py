@@ -1,5 +1,6 @@
 """A whole network in the cluster, and what its plans need."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -17,11 +18,14 @@ from kuberay.transport import Connection
 from tests.cluster.charts.conftest import Database, make_secret, new_databases, postgres, store
 from tests.cluster.conftest import NODE, REGISTRY
 from tests.cluster.images.conftest import _Quiet
+from tests.cluster.kuberay.images import build
 from tests.cluster.network.installed import Network, namespaces
 from tests.cluster.storage.minio_server import KEY, SECRET, MinioServer
 from tests.e2e import playground as plans
 from tests.e2e.playground import Data, Playground
 
+ORDER = ("plan", "demo", "hostile", "losses", "replicas", "life", "uninstall")
+"""One network for all modules: figures of a new image first, the end of a release last."""
 __all__ = ["make_secret", "new_databases", "postgres", "store"]
 
 ORGANIZATIONS = int(os.environ.get("SUBSTRA_RAY_TEST_ORGANIZATIONS", "2"))
@@ -33,15 +37,35 @@ WORKDIR /home/user
 {{extra}}COPY function.py .
 ENTRYPOINT {{words}}
 """
+PACKAGES = ("substratools", "substra", "substrafl", "numpy", "scikit-learn")
+SLIM = "python:3.11-slim"
+# What SubstraFL's Dockerfiles begin with, for a cluster without the internet: packages come from this
+# machine, and nothing is upgraded.
+SLIM_CONTAINERFILE = """FROM {registry}/python:3.11
+RUN ln -s python3 /usr/bin/python && ln -s /bin/true /usr/local/bin/apt-get \\
+ && ln -s /bin/true /usr/local/bin/pip
+ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=WHEELS PIP_TRUSTED_HOST=NODE PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+"""
 
 
-@pytest.fixture(scope="module")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    ordered = sorted(
+        (items[index] for index in here),
+        key=lambda item: ORDER.index(item.path.stem.removeprefix("test_")),
+    )
+    for index, item in zip(here, ordered, strict=True):
+        items[index] = item
+
+
+@pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What builds install, at an address that they reach."""
     folder = tmp_path_factory.mktemp("wheels")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder)]
     kind = ["--python-version", "3.11", "--only-binary", ":all:"]
-    subprocess.run([*pip, *kind, "substratools"], check=True)
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in PACKAGES]
+    subprocess.run([*pip, *kind, "pip", "setuptools", *pinned], check=True)
     server = ThreadingHTTPServer((NODE, 0), partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://{NODE}:{server.server_address[1]}"
@@ -49,7 +73,15 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def slim(wheels: str) -> str:
+    """The image that `FROM python:3.11-slim` gets by the registry's mirror."""
+    text = SLIM_CONTAINERFILE.replace("WHEELS", wheels).replace("NODE", NODE)
+    build("slim", text, {}, tag=f"library/{SLIM}")
+    return SLIM
+
+
+@pytest.fixture(scope="session")
 def network(
     connection: Connection,
     store: MinioServer,
@@ -64,7 +96,7 @@ def network(
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def playground(
     network: Network, wheels: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Playground]:
@@ -81,7 +113,7 @@ def playground(
         yield Playground(clients, tmp_path_factory.mktemp("uploads"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(playground: Playground) -> list[Data]:
     """One dataset an organization."""
     return [playground.data([1, 2], owner=owner) for owner in range(len(playground.clients))]

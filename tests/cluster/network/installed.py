@@ -140,6 +140,17 @@ class Network:
         pods = Resource(self.connection, PODS, pod["metadata"]["namespace"])
         pods.delete(pod["metadata"]["name"], grace_s=0)
 
+    def delete(self, pod: Pod) -> None:
+        """As `kubectl delete` does: it is told to stop, and has its time."""
+        pods = Resource(self.connection, PODS, pod["metadata"]["namespace"])
+        pods.delete(pod["metadata"]["name"])
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        path = f"/apis/apps/v1/namespaces/{self.place}/deployments/{deployment}/scale"
+        scale = self.connection.request("GET", path)
+        scale["spec"]["replicas"] = replicas
+        self.connection.request("PUT", path, body=scale)
+
     def log(self, pod: Pod, container: str) -> str:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
@@ -200,6 +211,7 @@ class Network:
             "kaniko": {
                 "image": f"{REGISTRY}/kaniko:1",
                 "arguments": ["--use-new-run"],
+                "mirror": True,
                 "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "2Gi"}},
             },
             "containerRegistry": {

@@ -1,7 +1,8 @@
 """What a plan in the cluster survives: each loss in its middle, and it ends DONE."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -10,17 +11,21 @@ from substra.sdk.models import ComputePlan, ComputePlanStatus, ComputeTaskStatus
 
 from kuberay.shapes import Pod
 from tests.cluster.network.installed import Network, say
+from tests.cluster.network.processes import kill_processes
 from tests.cluster.network.test_plan import WAIT_S, built
 from tests.e2e.playground import Playground
 from tests.e2e.waiting import wait_for
 
 SECONDS = 3.0  # of each task
 LENGTH = 4
+EXPECTED = [ComputePlanStatus.done, 1, 2, 3, 4]
+STORE_AWAY_S = 60.0
 
 
 def worker(network: Network) -> Pod:
-    """The pod that runs a task."""
-    return network.workers(network.organizations[0])[0]
+    """The pod that runs a task: the last to come, since one of an earlier plan may still be leaving."""
+    found = network.workers(network.organizations[0])
+    return max(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
 
 def head(network: Network) -> Pod:
@@ -40,23 +45,61 @@ def server(network: Network) -> Pod:
     return network.labelled(network.place, labels)[0]
 
 
-@pytest.mark.parametrize("lost", [worker, control, server, head])
+def ledger(network: Network) -> Pod:
+    labels = {"app.kubernetes.io/name": "substra-orchestrator"}
+    return network.labelled(network.place, labels)[0]
+
+
+@pytest.mark.parametrize("lost", [worker, control, server, head, ledger])
 def test_plan_ends_done(
     network: Network, playground: Playground, lost: Callable[[Network], Pod]
 ) -> None:
+    with chain_at_work(playground, lost.__name__) as chain:
+        network.kill(lost(network))
+    assert chain == EXPECTED
+
+
+def test_plan_ends_done_when_the_event_bridge_is_killed(
+    network: Network, playground: Playground
+) -> None:
+    """Its process, as by the kernel: the pod stays, and starts its container again."""
+    pod = control(network)
+    with chain_at_work(playground, "event bridge") as chain:
+        kill_processes(pod)
+    assert chain == EXPECTED
+    again = control(network)
+    assert again["metadata"]["uid"] == pod["metadata"]["uid"]
+    (status,) = again["status"]["containerStatuses"]
+    assert status["restartCount"] == 1
+
+
+def test_plan_ends_done_when_the_object_store_is_away_for_a_minute(
+    network: Network, playground: Playground
+) -> None:
+    with chain_at_work(playground, "object store", away_s=STORE_AWAY_S) as chain:
+        network.store.stop()
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > STORE_AWAY_S, "a minute", STORE_AWAY_S + 5)
+        network.store.start()
+    assert chain == EXPECTED
+
+
+@contextmanager
+def chain_at_work(playground: Playground, lost: str, away_s: float = 0) -> Iterator[list[object]]:
+    """A chain whose second task runs when the block takes something away; yields what comes of it."""
     built(playground, "linger")
     data = playground.data([SECONDS])
     tasks = playground.chain(LENGTH, [data], "linger")
     plan = playground.submit(tasks)
     wait_for(lambda: runs(playground, plan, tasks[1].task_id), "the second task runs", WAIT_S)
-    pod, killed = lost(network), time.monotonic()
-    network.kill(pod)
+    killed = time.monotonic()
+    outcome: list[object] = []
+    yield outcome
     ended = finished(playground, plan)
     took = time.monotonic() - killed
-    say(f"{lost.__name__} lost in the middle: plan ended {took:.1f} s later, "
-        f"{took - SECONDS * (LENGTH - 1):.1f} s more than its tasks need")  # fmt: skip
-    assert ended.status == ComputePlanStatus.done, ended
-    assert [playground.model(task)["value"] for task in tasks] == [1, 2, 3, 4]
+    say(f"{lost} lost in the middle: plan ended {took:.1f} s later, "
+        f"{took - away_s - SECONDS * (LENGTH - 1):.1f} s more than its tasks need")  # fmt: skip
+    outcome += [ended.status, *(playground.model(task)["value"] for task in tasks)]
 
 
 def finished(playground: Playground, plan: ComputePlan) -> ComputePlan:

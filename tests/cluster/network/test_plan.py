@@ -3,15 +3,18 @@
 import itertools
 import statistics
 import time
+from datetime import UTC, datetime
 
 import pytest
 from substra.sdk.models import ComputePlanStatus, FunctionStatus
 
+from kuberay.shapes import Pod
 from tests.cluster.network.installed import Network, say
 from tests.e2e.playground import Data, Playground, output_of
 from tests.e2e.waiting import wait_for
 
 WAIT_S = 300.0
+SETTLED_S = 10
 
 
 def built(playground: Playground, name: str) -> str:
@@ -51,7 +54,39 @@ def test_first_task_of_a_new_image_and_the_next_ones(
     )
     wait_for(lambda: not network.workers(organization), "no pod is left", WAIT_S)
     say(f"plan's end to no pod: {time.time() - ended:.1f} s (idle time-out 5 s)")
-    assert len(network.groups(organization)) == 1
+    assert len(network.groups(organization)) == 1  # which is kept for the next plan
+
+
+def settled(pod: Pod) -> bool:
+    """Ready for a while: a warm pod waits for hours, not for the moment at which Ray answers first."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            since = datetime.fromisoformat(condition["lastTransitionTime"])
+            return (datetime.now(UTC) - since).total_seconds() > SETTLED_S
+    return False
+
+
+def test_a_warm_pod_starts_a_plan_soon(network: Network, playground: Playground) -> None:
+    organization = network.organizations[0]
+    built(playground, "add")
+    data = playground.data([1])
+    network.upgrade(organization, compute={"warmPods": 1})
+    task = playground.chain(1, [data])[0]
+    assert playground.run([task], WAIT_S).status == ComputePlanStatus.done  # its image is known now
+
+    def warm() -> bool:
+        pods = filter(settled, network.workers(organization))
+        there = {pod["metadata"]["labels"]["ray.io/group"] for pod in pods}
+        return there == set(network.groups(organization))
+
+    wait_for(warm, "a warm pod of each image", WAIT_S)
+    task, submitted = playground.chain(1, [data])[0], time.time()
+    assert playground.run([task], WAIT_S).status == ComputePlanStatus.done
+    took = playground.model(task)["began"] - submitted
+    say(f"first task of a plan with a warm pod, to its function's first line: {took:.1f} s")
+    network.upgrade(organization, compute={"warmPods": 0})
+    wait_for(lambda: not network.workers(organization), "no pod is left", WAIT_S)
+    assert took < 10
 
 
 def test_train_aggregate_test_on_every_organization(

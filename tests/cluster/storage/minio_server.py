@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -21,10 +21,35 @@ KEY, SECRET = "an-access-key", "a-secret-key"
 START_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class MinioServer:
     address: str
     folder: Path
+    options: list[str] = field(default_factory=list)
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Run it, until it answers; what was in the folder is still there."""
+        with self.folder.with_name(f"{self.folder.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary(), "server", str(self.folder), "--quiet", *self.options],
+                env={
+                    **os.environ,
+                    "MINIO_ROOT_USER": KEY,
+                    "MINIO_ROOT_PASSWORD": SECRET,
+                    "MINIO_BROWSER": "off",
+                },
+                stdout=log,
+                stderr=log,
+            )
+        _wait(self._process, self.address)
+
+    def stop(self) -> None:
+        """Kill it: connections end, new ones are refused."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def binary() -> str:
@@ -50,25 +75,15 @@ def minio_server(
     """Running and answering; ended at the end of the block. The same folder and port again continue it."""
     place = f"{host}:{port or free_port()}"
     address = f"{'https' if certificates else 'http'}://{place}"
-    options = ["--certs-dir", str(certificates)] if certificates else []
-    with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        server = subprocess.Popen(
-            [binary(), "server", str(folder), "--address", place, "--quiet", *options],
-            env={
-                **os.environ,
-                "MINIO_ROOT_USER": KEY,
-                "MINIO_ROOT_PASSWORD": SECRET,
-                "MINIO_BROWSER": "off",
-            },
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait(server, address)
-            yield MinioServer(address, folder)
-        finally:
-            server.kill()
-            server.wait()
+    options = ["--address", place]
+    if certificates:
+        options += ["--certs-dir", str(certificates)]
+    server = MinioServer(address, folder, options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
