@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ray_jobs.capture import LogCapture
 from ray_jobs.command import NoEntryPoint, can_be_forked
 from ray_jobs.execution import Execution, Outcome
 from ray_jobs.guard import DiskGuard
@@ -18,6 +17,7 @@ from ray_jobs.performing import EXECUTION, INTERNAL, Ended, Stopwatch
 from ray_jobs.pod import transfer
 from ray_jobs.pod.agent_client import Agent, Hello, Prepared
 from ray_jobs.pod.lease import PodLease
+from ray_jobs.pod.live import Live, SharedCapture
 from ray_jobs.pod.outputs import Unfit, deliver
 from ray_jobs.pod.session import PodSession
 from ray_jobs.scratch import remove_tree
@@ -61,9 +61,10 @@ class PodPerformance:
         """
         session = self._session
         self._kept.mkdir(mode=0o700)
-        capture = LogCapture(self._kept / "log", session.log_head_bytes, session.log_tail_bytes)
+        capture = SharedCapture(self._kept / "log", session.log_head_bytes, session.log_tail_bytes)
         try:
-            message = self._perform(capture)
+            with Live(capture, self.lease.log_url):
+                message = self._perform(capture)
         except (transfer.TransferFailed, OSError, ValueError, KeyError) as error:
             if self._ended.is_set():
                 raise Ended from error
@@ -92,7 +93,7 @@ class PodPerformance:
             for folder in (self._read, self._out, self._kept):
                 remove_tree(folder)
 
-    def _perform(self, capture: LogCapture) -> dict[str, Any]:
+    def _perform(self, capture: SharedCapture) -> dict[str, Any]:
         for folder in (self._read, self._out):
             folder.mkdir()
             folder.chmod(_SHARED)
@@ -171,7 +172,7 @@ class PodPerformance:
                 return prepared
         return self._agent.prepare(self._name)
 
-    def _run(self, prepared: Prepared, arguments: Path, capture: LogCapture) -> Outcome:
+    def _run(self, prepared: Prepared, arguments: Path, capture: SharedCapture) -> Outcome:
         self._execution = prepared.execution
         self._start = "zygote" if prepared.warm else "pod"
         if self._ended.is_set():
@@ -192,7 +193,7 @@ class PodPerformance:
         return prepared.execution.wait(capture, task.timeout_s, disk)
 
     def _judge(
-        self, outcome: Outcome, outputs: int, capture: LogCapture
+        self, outcome: Outcome, outputs: int, capture: SharedCapture
     ) -> tuple[tuple[str, str] | None, list[dict[str, Any]]]:
         """The failure, if any, and the outputs, uploaded. The user's faults are said in the user's log."""
         if outcome.exit is None:

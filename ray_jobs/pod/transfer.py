@@ -49,10 +49,10 @@ def download(url: str, target: Path, checksum: str | None = None, salt: str = ""
         raise TransferFailed(f"{target.name}: not the file that was registered")
 
 
-def upload(url: str, file: IO[bytes], name: str) -> None:
+def upload(url: str, file: IO[bytes], name: str, attempts: int = _ATTEMPTS) -> None:
     """PUT a file, whole again after a cut; `name` is for the error. Raises TransferFailed."""
-    size = os.fstat(file.fileno()).st_size
-    for attempt in range(_ATTEMPTS):
+    size = file.seek(0, os.SEEK_END)
+    for attempt in range(attempts):
         file.seek(0)
         try:
             with contextlib.closing(_connect(url)) as connection:
@@ -67,7 +67,7 @@ def upload(url: str, file: IO[bytes], name: str) -> None:
                     break
         except (OSError, http.client.HTTPException) as error:
             cause = type(error).__name__
-        if attempt < _ATTEMPTS - 1:
+        if attempt < attempts - 1:
             time.sleep(min(0.2 * 2**attempt, 5.0))
     raise TransferFailed(f"{name}: {cause}")
 

@@ -20,8 +20,8 @@ from backend.engine.compute import chainkeys, decisions
 from backend.engine.compute.ahead import AheadStore
 from backend.engine.compute.decisions import Answer, back_off_s
 from backend.engine.compute.outbox import Entry, OutboxStore
-from backend.engine.compute.results import Accepted, AcceptedLog, AcceptedModel
-from backend.engine.task_logs.kept import KeptLogs
+from backend.engine.compute.results import LOG, Accepted, AcceptedLog, AcceptedModel
+from backend.engine.task_logs.kept import KeptLogs, keep_stored
 from backend.kit.database import Database
 from backend.kit.wire import name_of
 from backend.ports.ledger.client import ChannelLedger
@@ -320,6 +320,8 @@ class Reporter:
             self._kept.keep(entry.task, Path(entry.accepted.kept))
         shutil.rmtree(self._outbox / str(entry.task), ignore_errors=True)
         if entry.accepted.arrived is not None:
+            if not entry.accepted.failure and self._kept.retention_s:
+                keep_stored(self._storage, entry.task, f"{entry.accepted.arrived}/{LOG}")
             with contextlib.suppress(OSError):  # the janitor removes it
                 for key in list(self._storage.keys(entry.accepted.arrived)):
                     self._storage.delete(key)

@@ -1,29 +1,27 @@
 """Following a log while it is written, as server-sent events.
 
-The file is looked at four times a second, the task's row once. An open file outlives its name: the end of a log
+The log is looked at four times a second, the task's row once. An open file outlives its name: the end of a log
 is read although the folder of its lease is gone by then. What a task says beyond the head of its log is read
 from a ring beside it (tails.py): a listener who is too slow for it is told how much is missing.
+A pod's log is what it has sent to the store (sources.py).
 """
 
 import asyncio
 import codecs
-import io
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from pathlib import Path
 
 import orjson
 from anyio import CapacityLimiter, to_thread
 
 from backend.assets.tasks.states import FINAL
+from backend.engine.task_logs.sources import Source
 from backend.engine.task_logs.store import Logged
-from backend.engine.task_logs.tails import Tail
+from backend.ports.storage import StorageUnavailable
 
 LOOK_S = 0.25
 ROW_S = 1.0
 ALIVE_S = 10.0
-CHUNK = 64 * 1024
 
 
 def event(name: str, data: object) -> bytes:
@@ -34,24 +32,22 @@ def event(name: str, data: object) -> bytes:
 class Following:
     """One log, for one listener.
 
-    `look` reads the task's row anew, `path` is where the log of a row lies (None: nowhere yet), `ended` tells
+    `look` reads the task's row anew, `source` opens the log of a row (None: there is none yet), `ended` tells
     whether this process wants to stop.
     """
 
     def __init__(
         self,
         look: Callable[[], Logged | None],
-        path: Callable[[Logged], Path | None],
+        source: Callable[[Logged], Source | None],
         ended: Callable[[], bool],
         limiter: CapacityLimiter,
     ) -> None:
         self._look = look
-        self._path = path
+        self._open = source
         self._ended = ended
         self._limiter = limiter
-        self._file: io.FileIO | None = None
-        self._tail: Tail | None = None
-        self._place: Path | None = None
+        self._source: Source | None = None
         self._token: str | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -93,35 +89,24 @@ class Following:
 
     def _moved(self, row: Logged) -> bool:
         """Open what this row's lease writes; True when an earlier lease's log was followed so far."""
-        if self._file is not None and row.lock_token == self._token:
+        if self._source is not None and row.lock_token == self._token:
             return False
-        path = self._path(row)
-        if path is None:
+        source = self._open(row)
+        if source is None:
             return False
-        again = self._file is not None
-        with suppress(OSError):
-            file = path.open("rb", buffering=0)
-            self._close()
-            self._file, self._token, self._place = file, row.lock_token, path
-            self._decoder.reset()
-            return again
-        return False
+        again = self._source is not None
+        self._close()
+        self._source, self._token = source, row.lock_token
+        self._decoder.reset()
+        return again
 
     def _read(self) -> bytes:
-        if self._tail is not None:
-            return self._tail.read(CHUNK)
-        if self._file is None or self._place is None:
-            return b""
-        data = self._file.read(CHUNK)
-        if data:
-            return data
-        self._tail = Tail.beside(self._place, self._file.tell())
-        return self._tail.read(CHUNK) if self._tail is not None else b""
+        try:
+            return self._source.read() if self._source is not None else b""
+        except StorageUnavailable:
+            return b""  # looked at again soon
 
     def _close(self) -> None:
-        if self._tail is not None:
-            self._tail.close()
-            self._tail = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._source is not None:
+            self._source.close()
+            self._source = None

@@ -5,17 +5,21 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+from backend.ports.storage import Storage, StoredFileMissing
+
+STORED = "task-logs"
+
 
 class KeptLogs:
-    """`<MEDIA_ROOT>/task-logs/<task>.log`; `retention_s` 0 keeps none."""
+    """`<MEDIA_ROOT>/task-logs/<task>.log`; `retention_s` 0 keeps none. Pods' are in the storage."""
 
     def __init__(self, media_root: Path, retention_s: int) -> None:
         self._folder = media_root / "task-logs"
-        self._retention_s = retention_s
+        self.retention_s = retention_s
 
     def keep(self, task: UUID, source: Path) -> None:
         """Take the file over; one rename. What cannot be kept is no reason for anything to fail."""
-        if self._retention_s <= 0:
+        if self.retention_s <= 0:
             return
         with contextlib.suppress(OSError):
             try:
@@ -29,7 +33,7 @@ class KeptLogs:
 
     def forget_old(self) -> int:
         """Remove what is older than the retention time; how many."""
-        limit, count = time.time() - self._retention_s, 0
+        limit, count = time.time() - self.retention_s, 0
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
                 with contextlib.suppress(OSError):
@@ -37,3 +41,15 @@ class KeptLogs:
                         path.unlink()
                         count += 1
         return count
+
+
+def stored_log(task: UUID) -> str:
+    """Where the storage has the kept log of a task that ran in a pod."""
+    return f"{STORED}/{task}/log"
+
+
+def keep_stored(storage: Storage, task: UUID, source: str) -> None:
+    """Keep what a pod sent, if it says anything; as above, no failure is worth more than the log."""
+    with contextlib.suppress(OSError, StoredFileMissing):
+        if storage.size(source) > 0:
+            storage.copy(source, stored_log(task))

@@ -97,4 +97,4 @@ def follow_task_logs(
     def ended() -> bool:
         return getattr(getattr(state, "runner_gate", None), "draining", False)
 
-    return LiveAnswer(listeners, Following(logs.look, logs.path, ended, listeners.limiter))
+    return LiveAnswer(listeners, Following(logs.look, logs.source, ended, listeners.limiter))

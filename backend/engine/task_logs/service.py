@@ -6,7 +6,10 @@ from uuid import UUID
 from backend.access.caller import Caller
 from backend.assets.downloads import check_permitted
 from backend.assets.tasks.states import FINAL
-from backend.engine.task_logs.kept import KeptLogs
+from backend.engine.compute.cluster.leases import arrivals
+from backend.engine.compute.results import LOG, log_file
+from backend.engine.task_logs.kept import KeptLogs, stored_log
+from backend.engine.task_logs.sources import FileSource, Source, StoredSource
 from backend.engine.task_logs.store import Logged, logged
 from backend.kit.errors import Gone, NotFound
 from backend.node import Node
@@ -22,6 +25,7 @@ class TaskLogs:
         self._task = task
         settings = node.settings
         self._outbox = settings.MEDIA_ROOT / "outbox" / str(task)
+        self._in_pods = settings.COMPUTE == "kuberay"
         self._kept = KeptLogs(settings.MEDIA_ROOT, settings.TASK_LOG_RETENTION)
 
     def look(self) -> Logged | None:
@@ -50,13 +54,32 @@ class TaskLogs:
                 raise Gone
         return row
 
+    def source(self, row: Logged) -> Source | None:
+        """The log as it is or will be; a pod's is among what it has sent, under other names once it is over."""
+        if not self._in_pods or row.status in set(FINAL):
+            return FileSource.open(self.path(row))
+        if row.lock_token is None:
+            return None
+        task = self._task
+        keys = [f"{arrivals(str(task), row.lock_token)}/{LOG}", log_file(task)]
+        if not self._caller.is_organization:
+            keys.append(stored_log(task))
+        return StoredSource(self._node.storage, keys, self._node.settings.FUNCTION_LOG_HEAD_BYTES)
+
     def path(self, row: Logged) -> Path | None:
         """Where the log lies: beside the outputs while the task runs, then in the storage or among the kept."""
         if row.status not in set(FINAL):
             return self._outbox / row.lock_token / "log" if row.lock_token else None
         if row.file is not None:
-            try:
-                return self._node.storage.local_path(row.file)
-            except StoredFileMissing:
-                return None
-        return None if self._caller.is_organization else self._kept.path(self._task)
+            return self._stored(row.file)
+        if self._caller.is_organization:
+            return None
+        return (
+            self._stored(stored_log(self._task)) if self._in_pods else self._kept.path(self._task)
+        )
+
+    def _stored(self, key: str) -> Path | None:
+        try:
+            return self._node.storage.local_path(key)
+        except StoredFileMissing:
+            return None

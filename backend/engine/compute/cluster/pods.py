@@ -66,7 +66,7 @@ def pods(
     jobs = Jobs(dashboard_url(settings), lambda: _token(settings, connection))
     pool = KubeRayPool(connection, jobs, work, pod_shape(settings), pool_options(settings))
     offering = PodOffering(settings, inputs, images, chainkeys)
-    sweeper = PodSweeper(settings.MSP_ID, database, storage, inputs)
+    sweeper = PodSweeper(settings.MSP_ID, database, storage, inputs, settings.TASK_LOG_RETENTION)
     return Pods(inputs, images, offering, pool, sweeper)
 
 

@@ -38,6 +38,10 @@ _OVER = text("""
     WHERE NOT EXISTS (SELECT 1 FROM work w
                       WHERE w.kind = 'task' AND w.key = given.key AND w.state <> 'done')
 """)
+_RECENT = text("""
+    SELECT key FROM compute_task
+    WHERE key = ANY(:keys) AND (end_date IS NULL OR end_date > now() - make_interval(secs => :seconds))
+""")
 
 
 class PoolStore:
@@ -64,3 +68,10 @@ class PoolStore:
         if not tasks:
             return []
         return list(self._connection.execute(_OVER, {"keys": list(tasks)}).scalars())
+
+    def recent(self, tasks: Sequence[UUID], seconds: int) -> set[UUID]:
+        """Those of these tasks that ended within so many seconds, as far as we know."""
+        if not tasks:
+            return set()
+        values = {"keys": list(tasks), "seconds": seconds}
+        return set(self._connection.execute(_RECENT, values).scalars())

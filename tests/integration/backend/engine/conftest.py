@@ -1,6 +1,7 @@
 """The engine's parts on a real database with the whole schema, and a world with a real ledger."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -41,6 +42,13 @@ def world(database: Database, ledger_url: str, tmp_path: Path) -> Iterator[World
 @pytest.fixture
 def api(world: World) -> Iterator[httpx.Client]:
     """The world's organization over HTTP, as its user of mychannel (an administrator)."""
+    with served(world) as client:
+        yield client
+
+
+@contextmanager
+def served(world: World, **changes: object) -> Iterator[httpx.Client]:
+    """As above, with other settings."""
     user = UserSettings(username="org-1", password=PASSWORD, channel=CHANNEL)
     settings = world.settings.model_copy(
         update={
@@ -50,6 +58,7 @@ def api(world: World) -> Iterator[httpx.Client]:
             "PEERS": {
                 OTHER: PeerSettings(url="http://127.0.0.1:9", outgoing="s12", incoming="s21")
             },
+            **changes,
         }
     )
     node = Node.build(settings)

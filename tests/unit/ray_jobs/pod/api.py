@@ -62,7 +62,9 @@ class PodApi:
 
             def do_PUT(self) -> None:
                 length = int(self.headers["Content-Length"])
-                api.files[self.path.removeprefix("/files/")] = self.rfile.read(length)
+                name = self.path.removeprefix("/files/")
+                api.files[name] = self.rfile.read(length)
+                api.put_here(name)
                 self.answer(200)
 
             def answer(self, status: int, value: Any = None) -> None:
@@ -99,6 +101,9 @@ class PodApi:
 
     def beat(self, body: dict[str, Any]) -> None:
         """A heartbeat came."""
+
+    def put_here(self, name: str) -> None:
+        """A file came."""
 
     def open(self, plan: str) -> str:
         """A session that may take leases of `plan`."""

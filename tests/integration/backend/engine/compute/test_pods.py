@@ -20,6 +20,7 @@ from backend.engine.compute.cluster.work import QueueWork
 from backend.engine.compute.offering import Images, Inputs, Offering
 from backend.engine.compute.results import Result
 from backend.engine.images.published import ImagesOfOthers
+from backend.engine.task_logs.kept import stored_log
 from backend.kit.database import Database
 from backend.ports.exchange import Exchange
 from backend.ports.registry import ImageFound
@@ -133,6 +134,7 @@ def test_a_chain_runs_by_addresses_of_the_store(pods: PodWorld) -> None:
     row = pods.one("SELECT key, file, size FROM model_file")
     assert b"".join(pods.storage.read(row.file)) == b"weights"
     assert list(pods.storage.keys("incoming")) == []
+    assert b"".join(pods.storage.read(stored_log(first))) == b"a line"
     lease = pods.pod_lease(session)
     assert lease["task"] == str(second)
     (given,) = lease["inputs"]
@@ -256,9 +258,23 @@ def test_what_leases_and_foreign_models_left_in_the_store_goes(pods: PodWorld) -
     pods.storage.put(f"incoming/{uuid4()}/aa/log", [b"of one that is over"])
     pods.storage.put(f"staged/models/{uuid4()}/model", [b"read by nobody"])
     inputs = PodInputs(ME, pods.storage, pods.cache)
-    PodSweeper(ME, pods.database, pods.storage, inputs).turn()
+    PodSweeper(ME, pods.database, pods.storage, inputs, 3600).turn()
     assert list(pods.storage.keys("incoming")) == kept
     assert list(pods.storage.keys("staged")) == []
+
+
+def test_logs_of_successes_go_in_time(pods: PodWorld) -> None:
+    plan, function = pods.plan(), pods.function()
+    task, unknown = pods.task(plan, function), uuid4()
+    session = pods.pod(plan)
+    pods.give(session, pods.done(pods.pod_lease(session), b"weights"))
+    eventually(lambda: pods.row_status(task) == "STATUS_DONE", "the event")
+    pods.storage.put(stored_log(unknown), [b"of nobody's task"])
+    inputs = PodInputs(ME, pods.storage, pods.cache)
+    PodSweeper(ME, pods.database, pods.storage, inputs, 3600).turn()
+    assert list(pods.storage.keys("task-logs")) == [stored_log(task)]
+    PodSweeper(ME, pods.database, pods.storage, inputs, 0).turn()
+    assert list(pods.storage.keys("task-logs")) == []
 
 
 def cause(pods: PodWorld, task: UUID) -> str | None:

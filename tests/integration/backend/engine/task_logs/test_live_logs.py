@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from backend.engine.task_logs.kept import KeptLogs
+from backend.engine.task_logs.kept import KeptLogs, keep_stored
 from ray_jobs.capture import LogCapture
+from tests.integration.backend.engine.conftest import served
 from tests.integration.backend.engine.world import OTHER, World, eventually
 
 PERMITTED = (
@@ -212,6 +213,40 @@ def test_another_organizations_task_is_asked_there(world: World, api: httpx.Clie
     task = world.task(world.plan(), world.function(), worker=OTHER)
     _permit(world, task)
     assert api.get(f"/task/{task}/logs/stream/").status_code == 504  # nobody is there
+
+
+@pytest.fixture
+def pods_api(world: World) -> Iterator[httpx.Client]:
+    """The API of an organization whose tasks run in pods."""
+    with served(world, COMPUTE="kuberay") as client:
+        yield client
+
+
+def test_a_task_in_a_pod_is_heard_while_it_runs_and_after_it(
+    world: World, pods_api: httpx.Client
+) -> None:
+    task = world.task(world.plan(), world.function())
+    _permit(world, task)
+    listener = Listener(pods_api, task)
+    session = world.session()
+    lease = world.lease(session)
+    sent = f"incoming/{lease['task']}/{lease['lock_token']}/log"
+    world.storage.put(sent, [b"epoch 1\n"])
+    eventually(lambda: listener.text == "epoch 1\n", "what it said so far")
+    world.storage.put(sent, [b"epoch 1\nepoch 2\n"])
+    keep_stored(world.storage, task, sent)
+    world.storage.delete(sent)
+    world.give(session, world.result(lease))
+    assert listener.end() == {"status": "STATUS_DONE"}
+    assert listener.text == "epoch 1\nepoch 2\n"
+    again = Listener(pods_api, task)
+    assert again.end() == {"status": "STATUS_DONE"}
+    assert again.text == listener.text
+    world.execute("UPDATE compute_task SET logs_permission_authorized_ids = '{MyOrg2MSP}'")
+    peer = {"Substra-Channel-Name": "mychannel"}
+    del pods_api.headers["Authorization"]
+    path = f"/task/{task}/logs/stream/"
+    assert pods_api.get(path, auth=(OTHER, "s21"), headers=peer).status_code == 410
 
 
 def test_kept_logs_are_forgotten_in_time(tmp_path: Path) -> None:
