@@ -22,7 +22,8 @@ from ray_jobs.results import BadOutput, collect
 from ray_jobs.scratch import COLD, Scratch, TaskFolders
 from ray_jobs.session import Session
 from ray_jobs.shares import Share, Shares
-from ray_jobs.staging import CannotLink, MissingInput, Staged, stage
+from ray_jobs.staging import CannotLink, MissingInput, Staged, own_limits, stage
+from ray_jobs.standby import Standby
 from ray_jobs.zygotes import NoZygote, Zygotes
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,10 @@ class Performance:
         zygotes: Zygotes,
         learned: Learned,
         shares: Shares,
+        standby: Standby,
     ) -> None:
         self.lease = lease
+        self._standby = standby
         self._shares = shares
         self._share = Share()
         self._session = session
@@ -156,11 +159,16 @@ class Performance:
         walled = landlock.abi() > 0
         # a zygote's children have no devices but its own, and it has none
         if can_be_forked(environment) and not self._share.devices:
-            folders = self._scratch.open(self._zygotes.zone(environment))
+            berth = self._standby.take(environment)
+            folders = (
+                berth.folders if berth else self._scratch.open(self._zygotes.zone(environment))
+            )
             try:
-                staged = self._stage(folders, "links" if walled else "copies")
+                staged = self._stage(folders, "links" if walled else "copies", berth is not None)
                 self._watch.lap("stage")
-                connection = self._zygotes.connect(environment, self._ended)
+                connection = berth.claimed(staged.policy) if berth else None
+                if connection is None:
+                    connection = self._zygotes.connect(environment, self._ended)
                 self._watch.lap("connect")
                 return folders, staged, Execution.in_zygote(connection)
             except (CannotLink, NoZygote) as error:
@@ -170,6 +178,9 @@ class Performance:
             except BaseException:
                 self._scratch.remove(folders)
                 raise
+            finally:
+                if berth is not None:
+                    berth.leave()
         folders = self._scratch.open(self._scratch.zone(COLD))
         try:
             staged = self._stage(folders, "in place" if walled else "copies")
@@ -178,12 +189,12 @@ class Performance:
             self._scratch.remove(folders)
             raise
 
-    def _stage(self, folders: TaskFolders, way: str) -> Staged:
+    def _stage(self, folders: TaskFolders, way: str, composed: bool = False) -> Staged:
         beside = []
         if self.lease.chainkeys is not None:
             copy = chainkeys.place(self.lease.chainkeys, folders)
             beside.append((chainkeys.IDENTIFIER, copy))
-        return stage(self.lease, folders, way, self._session, self._share, beside)
+        return stage(self.lease, folders, way, self._session, self._share, beside, composed)
 
     def _run(
         self, execution: Execution, staged: Staged, capture: LogCapture, disk: DiskGuard
@@ -197,6 +208,8 @@ class Performance:
             argv = staged.command.script
         crash_points.reach("runner", "inputs", "staged")
         execution.start(staged.request(argv), capture)
+        if execution.warm:
+            self._standby.prepare(self.lease.environment, own_limits(self.lease))
         crash_points.reach("runner", "function", "started")
         return execution.wait(capture, self.lease.timeout_s, disk)
 

@@ -7,6 +7,7 @@ with it, the lease expires, and the task is leased anew.
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,9 +21,11 @@ from ray_jobs.performing import Ended, Performance, remove_outbox
 from ray_jobs.scratch import Scratch
 from ray_jobs.session import Session
 from ray_jobs.shares import Shares
+from ray_jobs.standby import Standby
 from ray_jobs.zygotes import Zygotes
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
+_STANDBY_S = 5.0  # without a task; a long poll may make it longer
 SHOWN_AFTER_S = 0.1
 """A task that runs longer is shown to whoever looks at the host; it would cost a short one too much."""
 Show = Callable[[Lease], AbstractContextManager[None]]
@@ -43,6 +46,7 @@ class Runner:
         self._learned = Learned(session.media / "learned")
         self._zygotes = Zygotes(session, self._scratch, self._learned)
         self._shares = Shares(session.shares)
+        self._standby = Standby(session, self._scratch, self._zygotes)
         self._client = self._new_client()
         self._stopped = threading.Event()
         self._performance: Performance | None = None
@@ -50,7 +54,7 @@ class Runner:
     def run(self) -> None:
         """Exchange results and leases until `stop`. A result is kept until the API has taken it."""
         result: dict[str, Any] | None = None
-        pause_s = _FIRST_PAUSE_S
+        pause_s, busy_until = _FIRST_PAUSE_S, 0.0
         try:
             while not self._stopped.is_set():
                 try:
@@ -69,10 +73,14 @@ class Runner:
                     crash_points.reach("runner", "lease", "taken")
                     result = self._perform(answer["lease"])
                     crash_points.reach("runner", "result", "kept")
+                    busy_until = time.monotonic()
+                elif time.monotonic() - busy_until > _STANDBY_S:
+                    self._standby.clear()
             if result is not None:
                 self._give_last(result)
         finally:
             self._client.close()
+            self._standby.clear()
             self._zygotes.close()
             self._scratch.close()
 
@@ -113,7 +121,13 @@ class Runner:
                 "profile": {},
             }
         performance = Performance(
-            lease, self._session, self._scratch, self._zygotes, self._learned, self._shares
+            lease,
+            self._session,
+            self._scratch,
+            self._zygotes,
+            self._learned,
+            self._shares,
+            self._standby,
         )
         self._performance = performance
         done = threading.Event()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COLD = "cold"
+_CLAIM_BYTES = 4096  # names of a few folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Scratch:
         self._claims.mkdir(exist_ok=True, mode=0o700)
         self._claim = os.open(self._claims / session, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._claimed: set[str] = set()
+        self._claiming = threading.Lock()
         self._remover: threading.Thread | None = None
         self._remove_orphans(session)
 
@@ -99,10 +102,10 @@ class Scratch:
         return zone
 
     def open(self, zone: Zone) -> TaskFolders:
-        """Fresh folders for one task, claimed by this runner; those of the last one are gone by then."""
+        """Fresh folders for one task, claimed by this runner; those to be removed are gone by then."""
         self._settle()
         name = secrets.token_hex(8)
-        os.pwrite(self._claim, f"{zone.folder.name}/{name}".encode(), 0)
+        self._note(f"{zone.folder.name}/{name}", True)
         folders = TaskFolders(zone, name, -1)
         for folder in (folders.read, folders.write, folders.out, folders.tmp):
             folder.mkdir(mode=0o700)
@@ -114,7 +117,7 @@ class Scratch:
         os.close(folders.outputs)
         remove_tree(folders.read)
         remove_tree(folders.write)
-        os.ftruncate(self._claim, 0)
+        self._note(f"{folders.zone.folder.name}/{folders.name}", False)
 
     def remove_soon(self, folders: TaskFolders) -> None:
         """Remove them while the result is on its way: a third of a short task's time otherwise."""
@@ -124,6 +127,14 @@ class Scratch:
     def close(self) -> None:
         self._settle()
         os.close(self._claim)
+
+    def _note(self, name: str, taken: bool) -> None:
+        """The claim's file names all that is ours, and for a moment more."""
+        with self._claiming:
+            (self._claimed.add if taken else self._claimed.discard)(name)
+            text = "".join(f"{claimed}\n" for claimed in sorted(self._claimed)).encode()
+            os.pwrite(self._claim, text, 0)
+            os.ftruncate(self._claim, len(text))
 
     def _settle(self) -> None:
         if self._remover is not None:
@@ -137,10 +148,11 @@ class Scratch:
             descriptor = os.open(claim, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                zone, _, name = os.read(descriptor, 200).decode().partition("/")
-                if zone and name and ".." not in (zone, name):
-                    remove_tree(self.base / zone / "r" / name)
-                    remove_tree(self.base / zone / "w" / name)
+                for line in os.read(descriptor, _CLAIM_BYTES).decode().splitlines():
+                    zone, _, name = line.partition("/")
+                    if zone and name and ".." not in (zone, name):
+                        remove_tree(self.base / zone / "r" / name)
+                        remove_tree(self.base / zone / "w" / name)
                 claim.unlink(missing_ok=True)
             except BlockingIOError:
                 continue  # its runner lives

@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from ray_jobs.command import Command, command
-from ray_jobs.lease import MODEL, OPENER, PERFORMANCE, SAMPLE, Input, Lease, Output, file_name
+from ray_jobs.lease import (
+    MODEL,
+    OPENER,
+    PERFORMANCE,
+    SAMPLE,
+    Environment,
+    Input,
+    Lease,
+    Output,
+    file_name,
+)
 from ray_jobs.root import clone, compose, copy, home, located, variables
 from ray_jobs.scratch import TaskFolders
 from ray_jobs.session import Session
@@ -67,18 +77,20 @@ def stage(
     session: Session,
     share: Share,
     beside: Sequence[tuple[str, Path]] = (),
+    composed: bool = False,
 ) -> Staged:
     """Fill the task's folders.
 
     `way` is how inputs enter: "links" (for a zygote's children), "in place" or "copies". `beside` are inputs
-    that are where the function sees them already: identifier and path.
+    that are where the function sees them already: identifier and path. `composed`: the root stands already.
 
     Raises:
         CannotLink: `way` is "links" and some input can't be; the folders are to be thrown away.
         MissingInput, OSError: as it says.
     """
     environment = lease.environment
-    compose(folders.root, environment)
+    if not composed:
+        compose(folders.root, environment)
     places, visible = _expose(lease.inputs, folders.read, way)
     arguments = folders.read / "arguments.txt"
     arguments.write_text(_arguments(lease, places, folders.out, beside), "utf-8")
@@ -96,28 +108,41 @@ def stage(
         command=command(environment, folders.root, arguments),
         directory=str(folders.root / environment.workdir.strip("/")),
         environment=variables_,
-        policy={
-            "read": [str(folders.read), *visible],
-            "execute": [
-                str(environment.root),
-                os.path.realpath(environment.root),
-                str(environment.base_prefix),
-            ],
-            "write": [str(folders.write)],  # one mount: files can be renamed from tmp to out
-            "network": "none",
-            "limits": {**session.limits, **_own_limits(lease)},
-            "mounts": session.mount_wall,
-            "tmp": str(folders.tmp),
-            "shared_memory_bytes": session.shared_memory_bytes,
-            "cpus": list(share.cpus),
-            "devices": list(share.devices),
-            "own_processes": True,
-            "user": f"{session.run_folder} {session.session}",
-        },
+        policy=policy_of(environment, folders, visible, own_limits(lease), session, share),
     )
 
 
-def _own_limits(lease: Lease) -> dict[str, int]:
+def policy_of(
+    environment: Environment,
+    folders: TaskFolders,
+    visible: Sequence[str],
+    limits: dict[str, int],
+    session: Session,
+    share: Share,
+) -> dict[str, Any]:
+    """What the function's process is confined to; `limits` are its own, beyond those of the session."""
+    return {
+        "read": [str(folders.read), *visible],
+        "execute": [
+            str(environment.root),
+            os.path.realpath(environment.root),
+            str(environment.base_prefix),
+        ],
+        "write": [str(folders.write)],  # one mount: files can be renamed from tmp to out
+        "network": "none",
+        "limits": {**session.limits, **limits},
+        "mounts": session.mount_wall,
+        "tmp": str(folders.tmp),
+        "shared_memory_bytes": session.shared_memory_bytes,
+        "cpus": list(share.cpus),
+        "devices": list(share.devices),
+        "own_processes": True,
+        "user": f"{session.run_folder} {session.session}",
+    }
+
+
+def own_limits(lease: Lease) -> dict[str, int]:
+    """What this task may use, where it says so."""
     return {"memory_bytes": lease.memory_bytes} if lease.memory_bytes else {}
 
 

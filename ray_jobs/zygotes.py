@@ -81,6 +81,19 @@ class Zygotes:
                     raise NoZygote from error
         raise NoZygote
 
+    def ahead(self, environment: Environment, policy: dict[str, Any]) -> socket.socket | None:
+        """A connection to a process that waits for a task behind this policy; None where there is no zygote.
+
+        Its first message claims it, and is answered `{"claimed": true}` by one that lives.
+        """
+        name = self.identity(environment)
+        if name not in self._attached:
+            return None
+        try:
+            return self._connection(name, {"kind": "ahead", "policy": policy})
+        except (OSError, ValueError):
+            return None
+
     def refuse(self, environment: Environment, flaw: str) -> None:
         """It said itself that its children would not be pristine."""
         name = self.identity(environment)

@@ -175,21 +175,35 @@ def filter_calls(
     calls = seccomp.CALLS.get(kernel.machine())
     if calls is None:
         return False
-    sockets = seccomp.families(network, unix=private)
-    metadata = "real" if private or network == "internet" else "ignored"
-    code = seccomp.build(
-        calls,
-        sockets,
-        metadata,
-        namespaces=nested,
-        truncation=truncation,
-        fixed_cpus=fixed_cpus,
-    )
+    program = _filter(calls, network, private, truncation, nested, fixed_cpus)
     try:
-        seccomp.install(code, calls)
+        seccomp.install(program, calls)
     except OSError:
         return False
     return True
+
+
+def _filter(
+    calls: seccomp.Calls,
+    network: str,
+    private: bool,
+    truncation: bool,
+    nested: bool,
+    fixed_cpus: bool,
+) -> seccomp.Program:
+    sockets = seccomp.families(network, unix=private)
+    metadata = "real" if private or network == "internet" else "ignored"
+    return seccomp.program(calls, sockets, metadata, nested, truncation, fixed_cpus)
+
+
+def prime() -> None:
+    """Make the filters of functions without a network, for processes that will be forked from this one."""
+    calls = seccomp.CALLS.get(kernel.machine())
+    if calls is not None:
+        truncation = landlock.abi() >= 3
+        for private in (True, False):
+            for fixed_cpus in (True, False):
+                _filter(calls, "none", private, truncation, False, fixed_cpus)
 
 
 def enter_mounts(policy: Policy) -> tuple[str, ...]:
@@ -252,19 +266,27 @@ def restrict_cpus(cpus: tuple[int, ...]) -> bool:
     return True
 
 
-def shut_in(policy: Policy, wall: bool) -> dict[str, Any]:
-    """All walls but that of mounts, which `wall` says to stand already. Raises OSError."""
+def begin(policy: Policy, wall: bool) -> dict[str, Any]:
+    """Of what `shut_in` does, all that needs no task: limits, privileges, files. Raises OSError."""
     limits = dict(policy.limits)
     if policy.devices:  # drivers map far more than they use: the watcher alone counts what is used
         limits.pop("memory_bytes", None)
     limit(limits)
-    fixed_cpus = restrict_cpus(policy.cpus)
     kernel.no_new_privileges()
     kernel.drop_capabilities()
     # children of a zygote must be able to mount, which a Landlock layer would forbid: behind the mount wall
     # nothing but the policy's paths exists, and no process, no abstract socket but its own
+    return {} if policy.nested and wall else restrict_files(policy, private=wall)
+
+
+def shut_in(policy: Policy, wall: bool, begun: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All walls but that of mounts, which `wall` says to stand already. Raises OSError.
+
+    `begun`: the answer of `begin`, if this process called it before.
+    """
+    files = begin(policy, wall) if begun is None else begun
+    fixed_cpus = restrict_cpus(policy.cpus)
     nested = policy.nested and wall
-    files = {} if nested else restrict_files(policy, private=wall)
     # abstract sockets have no path: only an empty network namespace or Landlock's scope keeps them apart
     private = wall and (policy.network == "none" or bool(files.get("signals")))
     calls = filter_calls(policy.network, private, landlock.abi() >= 3, nested, fixed_cpus)

@@ -40,6 +40,11 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def has_ended(child: int) -> bool:
+    """Whether this child waits to be reaped; it is left so."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def memory(pids: list[int]) -> int:
     """Bytes of these processes together, what they share counted once; of those that still run.
 

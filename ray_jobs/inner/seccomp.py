@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 from typing import NamedTuple
 
 from ray_jobs.inner import kernel
@@ -38,7 +39,9 @@ _PROTOCOLS = (0, 6, 17)  # the usual one of the type, TCP, UDP
 _MSG_FASTOPEN = 0x20000000
 
 
-class _Calls(NamedTuple):
+class Calls(NamedTuple):
+    """The numbers of one architecture."""
+
     architecture: int
     seccomp: int
     socket: int
@@ -67,7 +70,7 @@ _REFUSED_EVERYWHERE = (440, 438, 425, 426, 427, 429, 428, 430, 431, 432, 433, 44
 _METADATA_EVERYWHERE = (452, 463, 466, 469)  # fchmodat2 setxattrat removexattrat file_setattr
 
 CALLS = {
-    "x86_64": _Calls(
+    "x86_64": Calls(
         architecture=0xC000003E,
         seccomp=317,
         socket=41,
@@ -103,7 +106,7 @@ CALLS = {
             *_METADATA_EVERYWHERE,
         ),
     ),
-    "aarch64": _Calls(
+    "aarch64": Calls(
         architecture=0xC00000B7,
         seccomp=277,
         socket=198,
@@ -146,7 +149,9 @@ class _Instruction(ctypes.Structure):
     ]
 
 
-class _Program(ctypes.Structure):
+class Program(ctypes.Structure):
+    """A filter as the kernel takes it."""
+
     _fields_ = [("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction))]
 
 
@@ -230,7 +235,7 @@ def _careful_ioctl() -> Code:
 
 
 def build(
-    calls: _Calls,
+    calls: Calls,
     sockets: tuple[int, ...],
     metadata: str,
     namespaces: bool,
@@ -295,11 +300,24 @@ def build(
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 
-def install(code: Code, calls: _Calls) -> None:
-    """Put all threads of this process under the program, for good. no_new_privs first. Raises OSError."""
+@functools.lru_cache(maxsize=8)
+def program(
+    calls: Calls,
+    sockets: tuple[int, ...],
+    metadata: str,
+    namespaces: bool,
+    truncation: bool,
+    fixed_cpus: bool,
+) -> Program:
+    """What `build` says, as the kernel takes it. Kept: a process that was forked finds it made."""
+    code = build(calls, sockets, metadata, namespaces, truncation, fixed_cpus)
     array = (_Instruction * len(code))(*[_Instruction(*line) for line in code])
-    program = _Program(len(code), array)
-    kernel.syscall(calls.seccomp, _SET_FILTER, _ALL_THREADS, ctypes.byref(program))
+    return Program(len(code), array)
+
+
+def install(filter_program: Program, calls: Calls) -> None:
+    """Put all threads of this process under the program, for good. no_new_privs first. Raises OSError."""
+    kernel.syscall(calls.seccomp, _SET_FILTER, _ALL_THREADS, ctypes.byref(filter_program))
 
 
 def families(network: str, unix: bool) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ Runs inside users' environments: Python 3.9 or newer, standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -21,7 +22,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray_jobs.inner import kernel, landlock, processes, wire
@@ -73,6 +74,31 @@ def quiet_fork() -> int:
         return os.fork()
 
 
+@dataclass(frozen=True)
+class _Bounds:
+    """What a parent has put itself and its function behind, and what it watches."""
+
+    policy: Policy
+    wall: bool
+    scoped: bool  # signals stay inside
+    most: int | None  # processes
+    memory: int | None  # bytes of all of them
+
+    @classmethod
+    def enter(cls, value: dict[str, Any], enter_mounts: EnterMounts) -> _Bounds:
+        policy = Policy.parse(value)
+        # counted here: RLIMIT_NPROC counts all processes of a user, and none of root's
+        most = policy.limits.pop("processes", None)
+        memory = policy.limits.get("memory_bytes")  # of each by the kernel, of all of them here
+        kernel.become_subreaper()
+        wall = "mounts" in enter_mounts(policy)  # before any Landlock layer, which forbids mounts
+        kernel.no_new_privileges()
+        kernel.drop_capabilities()
+        # a namespace's first process reaches that only
+        scoped = _signal_domain() or os.getpid() == 1
+        return cls(policy, wall, scoped, most, memory)
+
+
 def fork_function(connection: socket.socket, enter_mounts: EnterMounts) -> Job:
     """Read the request, fork the function's process and see it through. Returns in the function process only.
 
@@ -90,40 +116,128 @@ def fork_function(connection: socket.socket, enter_mounts: EnterMounts) -> Job:
     return job
 
 
+def fork_ahead(
+    connection: socket.socket,
+    link: socket.socket,
+    policy: dict[str, Any],
+    enter_mounts: EnterMounts,
+    rehearse: Callable[[Policy, bool], None],
+) -> Job:
+    """As `fork_function`, before the task is known: all walls but its CPUs' stand when it comes.
+
+    The function's process calls `rehearse(policy, wall)`, which begins its own walls, and waits. A task is
+    claimed on `connection` by a first message, which is answered `{"claimed": true}`; `link` is closed then.
+    The end of either, before, is the end of both processes.
+    """
+    job = None
+    try:
+        job = _start_ahead(connection, link, policy, enter_mounts, rehearse)
+    except BaseException as error:
+        _answer(connection, {"error": f"{type(error).__name__}: {error}"})
+    if job is None:
+        os._exit(0)
+    return job
+
+
+def _start_ahead(
+    connection: socket.socket,
+    link: socket.socket,
+    policy: dict[str, Any],
+    enter_mounts: EnterMounts,
+    rehearse: Callable[[Policy, bool], None],
+) -> Job | None:
+    bounds = _Bounds.enter(policy, enter_mounts)
+    ours, theirs = socket.socketpair()
+    child = quiet_fork()
+    if child == 0:
+        for other in (connection, link, ours):
+            other.close()
+        _die_first()
+        rehearse(bounds.policy, bounds.wall)
+        return _wait_for_job(theirs, bounds)
+    theirs.close()
+    received = wire.receive(connection) if _is_claimed(connection, link, child) else None
+    if received is None:
+        ours.close()
+        os.waitpid(child, 0)  # the zygote never sees it
+        return None
+    request, (log,) = received
+    begun = time.monotonic()
+    reader, writer = os.pipe()
+    with contextlib.suppress(OSError):  # it has died: its end is found below
+        wire.send(ours, request, [log, writer])
+    for descriptor in (ours.detach(), log, writer):
+        os.close(descriptor)
+    _see_through(connection, child, reader, bounds, begun)
+    return None
+
+
+def _is_claimed(connection: socket.socket, link: socket.socket, child: int) -> bool:
+    poll = select.poll()
+    for side in (connection, link):
+        poll.register(side, select.POLLIN | select.POLLRDHUP)
+    if link.fileno() in dict(poll.poll()):
+        return False  # sent home
+    if wire.receive(connection) is None or processes.has_ended(child):
+        return False
+    wire.send(connection, {"claimed": True})
+    connection.settimeout(None)  # its inputs are being laid out
+    link.close()
+    return True
+
+
+def _wait_for_job(link: socket.socket, bounds: _Bounds) -> Job:
+    try:
+        received = wire.receive(link)
+    except (OSError, wire.BrokenMessage):
+        received = None
+    if received is None:
+        os._exit(0)  # no task came, or our parent died
+    request, (log, report) = received
+    link.detach()  # closed below with all others: the object must not close it again
+    _own_descriptors(log, report)
+    return _job(request, bounds)
+
+
 def _start(connection: socket.socket, enter_mounts: EnterMounts) -> Job | None:
     received = wire.receive(connection)
     if received is None:
         return None
-    request, descriptors = received
+    request, (log,) = received
     begun = time.monotonic()
-    (log,) = descriptors
-    policy = Policy.parse(request["policy"])
-    # counted here: RLIMIT_NPROC counts all processes of a user, and none of root's
-    most = policy.limits.pop("processes", None)
-    memory = policy.limits.get("memory_bytes")  # of each process by the kernel, of all of them here
-    kernel.become_subreaper()
-    wall = "mounts" in enter_mounts(policy)  # before any Landlock layer, which forbids mounts
-    kernel.no_new_privileges()
-    kernel.drop_capabilities()
-    scoped = _signal_domain() or os.getpid() == 1  # a namespace's first process reaches that only
+    bounds = _Bounds.enter(request["policy"], enter_mounts)
     reader, writer = os.pipe()
     child = quiet_fork()
     if child == 0:
         connection.detach()  # closed below with all others: the object must not close it again
         _own_descriptors(log, writer)
         _die_first()
-        return Job(
-            argv=tuple(request["argv"]),
-            directory=request["directory"],
-            environment=dict(request["environment"]),
-            policy=policy,
-            mounts=wall,
-        )
+        return _job(request, bounds)
     os.close(log)
     os.close(writer)
+    _see_through(connection, child, reader, bounds, begun)
+    return None
+
+
+def _job(request: dict[str, Any], bounds: _Bounds) -> Job:
+    """The CPUs are the task's; all else of the policy stands."""
+    cpus = Policy.parse(request["policy"]).cpus
+    return Job(
+        argv=tuple(request["argv"]),
+        directory=request["directory"],
+        environment=dict(request["environment"]),
+        policy=replace(bounds.policy, cpus=cpus),
+        mounts=bounds.wall,
+    )
+
+
+def _see_through(
+    connection: socket.socket, child: int, reader: int, bounds: _Bounds, begun: float
+) -> None:
+    """Watch the function, end all that it leaves, and answer."""
     forked = time.monotonic()
-    status, killed = _wait(connection, child, most, memory)
-    ended = processes.end_descendants(scoped)
+    status, killed = _wait(connection, child, bounds.most, bounds.memory)
+    ended = processes.end_descendants(bounds.scoped)
     _answer(
         connection,
         {
@@ -134,7 +248,6 @@ def _start(connection: socket.socket, enter_mounts: EnterMounts) -> Job | None:
             "times_ms": {"fork": 1e3 * (forked - begun), "run": 1e3 * (time.monotonic() - forked)},
         },
     )
-    return None
 
 
 def _own_descriptors(log: int, report: int) -> None:

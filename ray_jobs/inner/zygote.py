@@ -36,7 +36,7 @@ sys.modules["ray_jobs"] = importlib.util.module_from_spec(_spec)
 del sys.path[0]
 
 from ray_jobs.inner import kernel, pages, processes, script, supervision, threads, users, wire
-from ray_jobs.inner.confine import enter_nested_mounts, shut_in
+from ray_jobs.inner.confine import Policy, begin, enter_nested_mounts, prime, shut_in
 
 _OURS = [name for name in sys.modules if name.partition(".")[0] == "ray_jobs"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
@@ -55,8 +55,8 @@ class Zygote:
         self._idle_s = float(configuration["idle_s"])
         self._runners: list[socket.socket] = []
         self._parents: set[int] = set()
-        self._standing: set[int] = set()  # forked for the next task, used ones not
-        self._next: tuple[int, socket.socket] | None = None
+        self._standing: dict[int, socket.socket] = {}  # parents forked for tasks that are to come
+        self.begun: dict[str, Any] | None = None  # in a function's process that was forked ahead
         self._last_used = self._last_attached = time.monotonic()
         self._retired = False
         self._flaw: str | None = None
@@ -72,7 +72,7 @@ class Zygote:
     def _warm(self, names: list[Any]) -> None:
         """Import what earlier tasks imported, if it is the environment's own or Python's; then look whether
         a fork of this process still is as good as a new interpreter."""
-        self._send_home()
+        self._send_home(*self._standing)  # they have not imported what is imported now
         for name in names[: script.MOST_NAMES]:
             if isinstance(name, str) and _NAME.fullmatch(name) and self._is_ours(name):
                 try:
@@ -84,10 +84,11 @@ class Zygote:
         sys.path_importer_cache.clear()
         gc.collect()
         gc.freeze()  # children leave these pages alone
+        prime()
         pages.collapse()
         self.known = frozenset(sys.modules)
         self.thread_setters = threads.setters()
-        self._flaw = _flaw(self._parents | self._standing)
+        self._flaw = _flaw(self._parents | set(self._standing))
 
     def _is_ours(self, name: str) -> bool:
         if name in sys.modules:
@@ -112,10 +113,13 @@ class Zygote:
                 poll.register(self._listener, select.POLLIN)
             for runner in self._runners:
                 poll.register(runner, select.POLLIN | select.POLLRDHUP)
+            for link in self._standing.values():
+                poll.register(link, select.POLLIN | select.POLLRDHUP)
             ready = {descriptor for descriptor, _event in poll.poll(_TICK_MS)}
+            self._see_claims(ready)
             self._runners = [runner for runner in self._runners if _still_there(runner, ready)]
             if not self._retired and self._listener.fileno() in ready:
-                job = self._accept() or self._stand_by()
+                job = self._accept()
                 if job is not None:
                     return job
             self._reap()
@@ -162,6 +166,8 @@ class Zygote:
         if kind == "task" and self._flaw is None:
             self._last_used = time.monotonic()
             return self._fork(connection)
+        if kind == "ahead" and self._flaw is None:
+            return self._stand_by(connection, dict(message["policy"]))
         if kind == "warm":
             self._warm(list(message.get("names", [])))
         if kind == "retire":
@@ -179,9 +185,7 @@ class Zygote:
         return None
 
     def _fork(self, connection: socket.socket) -> supervision.Job | None:
-        """Hand the connection to a parent: to the one that stands by, or to a new one."""
-        if self._hand_over(connection):
-            return None
+        """Hand the connection, unread, to a new parent."""
         pid = supervision.quiet_fork()
         if pid:
             self._parents.add(pid)
@@ -190,59 +194,48 @@ class Zygote:
         self._leave()
         return supervision.fork_function(connection, enter_nested_mounts)
 
-    def _hand_over(self, connection: socket.socket) -> bool:
-        """False when nobody stands by, or it has died."""
-        if self._next is None:
-            return False
-        (pid, link), self._next = self._next, None
-        try:
-            wire.send(link, {}, [connection.fileno()])
-        except OSError:
-            return False
-        finally:
-            link.close()
-        self._standing.discard(pid)
-        self._parents.add(pid)
-        connection.close()
-        return True
+    def _stand_by(
+        self, connection: socket.socket, policy: dict[str, Any]
+    ) -> supervision.Job | None:
+        """Fork the parent of a runner's next task while its last one runs: forks and walls take a while.
 
-    def _stand_by(self) -> supervision.Job | None:
-        """Fork the next task's parent while this one's function runs: a fork of a large process takes a while.
-
-        It waits for a connection as pristine as the zygote is; the zygote's end is its own.
+        It is as pristine as the zygote is, and does not outlive the connection nor its link to us.
         """
-        if self._next is not None or not self._parents or self._flaw is not None:
-            return None
         link, other = socket.socketpair()
         pid = supervision.quiet_fork()
         if pid:
             other.close()
-            self._standing.add(pid)
-            self._next = (pid, link)
+            connection.close()
+            self._standing[pid] = link
             return None
         link.close()
         self._leave()
-        try:
-            received = wire.receive(other)
-        except (OSError, wire.BrokenMessage):
-            received = None
-        if received is None or len(received[1]) != 1:
-            os._exit(0)
-        other.close()
-        connection = socket.socket(fileno=received[1][0])
-        connection.settimeout(5)
-        return supervision.fork_function(connection, enter_nested_mounts)
+        return supervision.fork_ahead(
+            connection, other, policy, enter_nested_mounts, self._rehearse
+        )
 
-    def _send_home(self) -> None:
-        """Whoever stands by has not imported what is imported next."""
-        if self._next is not None:
-            self._next[1].close()
-            self._next = None
+    def _rehearse(self, policy: Policy, wall: bool) -> None:
+        """In a function's process that waits: go behind walls, and touch what will be touched again."""
+        self.begun = begin(policy, wall)
+        script.prepare({}, "/", [], self.path)
+
+    def _see_claims(self, ready: set[int]) -> None:
+        """Whoever lets go of its link has a task now, or ends."""
+        for pid, link in list(self._standing.items()):
+            if link.fileno() in ready:
+                self._last_used = time.monotonic()
+                self._send_home(pid)
+
+    def _send_home(self, *standing: int) -> None:
+        """These need not stand by any more: they end, if they have no task by now."""
+        for pid in standing:
+            self._standing.pop(pid).close()
+            self._parents.add(pid)
 
     def _leave(self) -> None:
         """In a new parent: a session of its own, and nothing of the zygote's."""
         os.setsid()
-        for inherited in (self._listener, *self._runners):
+        for inherited in (self._listener, *self._runners, *self._standing.values()):
             inherited.close()
 
     def _reap(self) -> None:
@@ -255,12 +248,13 @@ class Zygote:
                 break
             if pid == 0:
                 break
-            lost = lost or pid not in self._parents | self._standing or status != 0
+            if pid in self._standing:
+                self._send_home(pid)
+            lost = lost or pid not in self._parents or status != 0
             self._parents.discard(pid)
-            self._standing.discard(pid)
         if lost:
             mine = [pid for pid, parent in processes.parents().items() if parent == os.getpid()]
-            known = self._parents | self._standing
+            known = self._parents | set(self._standing)
             processes.strike([pid for pid in mine if pid not in known])
 
 
@@ -329,7 +323,7 @@ def _computes() -> bool:
 
 def _run(job: supervision.Job, zygote: Zygote) -> int:
     """The function process: behind the last wall, then the user's script."""
-    shut_in(job.policy, job.mounts)
+    shut_in(job.policy, job.mounts, zygote.begun)
     os.chdir(job.directory)  # after the mounts: entered before, it would be another mount's folder
     name, *arguments = job.argv
     for module in _OURS:
