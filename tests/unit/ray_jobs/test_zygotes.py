@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from ray_jobs.scratch import Scratch
+
 from .api import wait_for
 from .conftest import Network, is_alive
 from .functions import PREAMBLE, TRIVIAL
@@ -239,3 +241,42 @@ def test_what_was_learned_meanwhile_is_there_for_the_next_task(
     warm = [json.loads(content(network.perform(code, environment=image))) for _ in range(3)]
     assert warm[0] is False
     assert warm[-1] is True
+
+
+def test_a_task_with_limits_of_its_own_does_not_get_the_walls_of_the_last_one(
+    network: Network,
+) -> None:
+    network.start()
+    network.perform(TRIVIAL)
+    wait_for(lambda: standing(network))
+    code = PREAMBLE + (
+        "import resource\nwrite('model', str(resource.getrlimit(resource.RLIMIT_DATA)[0]))\n"
+    )
+    limited = network.perform(code, resources={"memory_bytes": 300 << 20})
+    assert (content(limited), limited["profile"]["start"]) == (str(300 << 20), "zygote")
+    assert content(network.perform(code)) != str(300 << 20)
+
+
+def test_what_stood_ready_is_gone_when_the_runner_ends(network: Network) -> None:
+    network.start()
+    network.perform(TRIVIAL)
+    wait_for(lambda: standing(network))
+    assert tasks_folders(network)
+    (zygote,) = network.zygote_pids()
+    network.runners[0][0].stop()
+    network.runners[0][1].join(10)
+    assert not tasks_folders(network)
+    wait_for(lambda: not children(zygote) or not is_alive(zygote))
+
+
+def test_what_stood_ready_for_a_killed_runner_is_removed_by_the_next(network: Network) -> None:
+    scratch = Scratch(network.run_folder, network.media, "killed")
+    kept = [scratch.open(scratch.zone(name)) for name in ("one", "another")]
+    os.close(scratch._claim)  # as the kernel does
+    Scratch(network.run_folder, network.media, "next").close()
+    assert not any(folders.write.exists() or folders.read.exists() for folders in kept)
+
+
+def tasks_folders(network: Network) -> list[Path]:
+    """What tasks have or had, in every zone."""
+    return [*network.run_folder.glob("tasks/*/[rw]/*"), *network.media.glob("tasks/*/[rw]/*")]
