@@ -81,6 +81,18 @@ test-e2e: $(INSTALLED)  ## Only those with the real SDK on a running network
 cluster-test: $(INSTALLED)  ## In the Kubernetes of KUBECONFIG, with KubeRay and a registry; prints the times of steps
 	@$(RUN) -m pytest -s tests/cluster
 
+.PHONY: cluster-up
+cluster-up: $(INSTALLED)  ## There too: the ledger and two organizations to play with
+	@$(RUN) -m tests.cluster.up
+
+.PHONY: cluster-demo
+cluster-demo: $(INSTALLED)  ## The demo on that network
+	@$(RUN) -m tests.cluster.up --demo
+
+.PHONY: cluster-down
+cluster-down: $(INSTALLED)  ## Remove that network
+	@$(RUN) -m tests.cluster.up --down
+
 .PHONY: browser-test
 browser-test: $(INSTALLED)  ## A real Chromium logs in and reads; needs one on this machine
 	@$(RUN) -m pytest tests/e2e/front_end/browser.py

@@ -37,7 +37,7 @@ ASSETS = Path(__file__).with_name("assets")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DOCKERFILE = """FROM python:{python}-slim
 RUN python -m pip install substratools
-{extra}COPY function.* .
+{extra}COPY function* .
 ENTRYPOINT {words}
 """
 
@@ -61,6 +61,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, AssetKind]]] = {
     "linger": (DATA | ONE_MODEL, MODEL_OUT),
     "home": (DATA, MODEL_OUT),
     "snoop": (DATA, MODEL_OUT),
+    "reach": (DATA, MODEL_OUT),
 }
 
 
@@ -73,7 +74,7 @@ def archive(folder: Path, name: str, extra: str = "", words: Sequence[str] = ())
     dockerfile = DOCKERFILE.format(python=PYTHON, extra=extra, words=entrypoint).encode()
     path = folder / f"{name}-{uuid.uuid4().hex[:8]}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        for file in sorted(ASSETS.glob("function.*")):
+        for file in sorted(ASSETS.glob("function*")):
             tar.add(file, arcname=file.name)
         entry = tarfile.TarInfo("Dockerfile")
         entry.size = len(dockerfile)

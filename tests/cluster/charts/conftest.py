@@ -29,6 +29,11 @@ class Database:
     username: str
     password: str
 
+    @property
+    def user(self) -> dict[str, str]:
+        """As its Secret has it."""
+        return {"DATABASE_USERNAME": self.username, "DATABASE_PASSWORD": self.password}
+
 
 @pytest.fixture(scope="session")
 def new_databases(postgres: str) -> Iterator[Callable[[], Database]]:

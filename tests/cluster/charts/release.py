@@ -32,7 +32,7 @@ def install(release: str, chart: str, namespace: str, values: dict[str, Any]) ->
     began = time.monotonic()
     helm(
         *("upgrade", "--install", release, str(CHARTS / chart), "--namespace", namespace),
-        *("--wait", "--wait-for-jobs", "--timeout", WAIT),
+        *("--create-namespace", "--wait", "--wait-for-jobs", "--timeout", WAIT),
         values=values,
     )
     print(f"\nhelm upgrade --install {chart}: {time.monotonic() - began:.1f} s", end="")

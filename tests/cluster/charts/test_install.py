@@ -15,12 +15,21 @@ from backend.ports.registry import Registry
 from kuberay.transport import Connection
 from tests.cluster.charts.conftest import Database
 from tests.cluster.charts.helm import helm
-from tests.cluster.charts.release import USER, image, install, logged_in, names, reached
+from tests.cluster.charts.release import USER, install, logged_in, names, reached
+from tests.cluster.charts.values import (
+    LEDGER,
+    PORT,
+    kaniko,
+    ledger_database,
+    of_ledger,
+    of_organization,
+    outside,
+    registry,
+)
 from tests.cluster.conftest import REGISTRY
 from tests.cluster.storage.minio_server import MinioServer
 
-LEDGER, ORGANIZATION = "ledger", "org-1"
-PORT = 8000
+ORGANIZATION = "org-1"
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +37,11 @@ def ledger_values(
     place: str, new_databases: Callable[[], Database], make_secret: Callable[..., None]
 ) -> dict[str, Any]:
     database = new_databases()
-    make_secret(
-        place,
-        "ledger-database",
-        DATABASE_USERNAME=database.username,
-        DATABASE_PASSWORD=database.password,
-    )
+    make_secret(place, "ledger-database", **database.user)
     return {
-        "image": image(),
-        "channels": [{"name": "mychannel", "organizations": ["MyOrg1MSP"]}],
+        **of_ledger("MyOrg1MSP"),
+        **ledger_database(database, "ledger-database"),
         "metrics": {"enabled": True},
-        "database": {
-            "host": database.host,
-            "port": database.port,
-            "name": database.name,
-            "credentialsSecretName": "ledger-database",
-        },
-        "resources": {"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"memory": "800Mi"}},
     }
 
 
@@ -65,59 +62,20 @@ def organization_values(
     builds: str,
 ) -> dict[str, Any]:
     database = new_databases()
-    make_secret(
-        place, "database", DATABASE_USERNAME=database.username, DATABASE_PASSWORD=database.password
-    )
+    make_secret(place, "database", **database.user)
+    values = of_organization(1, f"http://{ORGANIZATION}-substra-backend-server:{PORT}")
+    secrets = [{"name": "MyOrg1MSP", "secret": "selfSecret1"}]
     return {
-        "image": image(),
-        "organizationName": "MyOrg1",
-        "orchestrator": {
-            "mspID": "MyOrg1MSP",
-            "host": f"{LEDGER}-server",
-            "channels": [{"mychannel": {"model_export_enabled": True}}],
-        },
-        "database": {
-            "host": database.host,
-            "port": database.port,
-            "database": database.name,
-            "auth": {"credentialsSecretName": "database"},
-        },
-        "objectStore": {
-            "url": store.address,
-            "bucket": "org-1",
-            "credentialsSecretName": "store",
-        },
+        **values,
+        **outside(database, "database", store, "org-1"),
         "builder": {"enabled": True, "namespace": builds},
-        "kaniko": {
-            "image": f"{REGISTRY}/kaniko:1",
-            "arguments": ["--use-new-run"],
-            "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "2Gi"}},
-        },
-        "containerRegistry": {
-            "host": REGISTRY.partition(":")[0],
-            "port": int(REGISTRY.partition(":")[2]),
-            "scheme": "http",
-            "userImageRepository": f"charts-test/{builds}",
-        },
-        "server": {
-            "defaultDomain": f"http://{ORGANIZATION}-substra-backend-server:{PORT}",
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "200Mi"},
-                "limits": {"memory": "1Gi"},
-            },
-        },
-        "control": {
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "150Mi"},
-                "limits": {"memory": "1Gi"},
-            }
-        },
+        "kaniko": kaniko(),
+        "containerRegistry": registry(f"charts-test/{builds}"),
+        "server": {**values["server"], "replicaCount": 2},
         "addAccountOperator": {
-            "users": [
-                {"name": USER["username"], "secret": USER["password"], "channel": "mychannel"}
-            ],
-            "incomingOrganizations": [{"name": "MyOrg1MSP", "secret": "selfSecret1"}],
-            "outgoingOrganizations": [{"name": "MyOrg1MSP", "secret": "selfSecret1"}],
+            **values["addAccountOperator"],
+            "incomingOrganizations": secrets,
+            "outgoingOrganizations": secrets,
         },
     }
 
@@ -213,9 +171,9 @@ def test_function_is_built_and_its_image_is_in_the_registry(
             assert time.monotonic() < deadline, found["status"]
             time.sleep(0.5)
     tag = f"function-{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}"
-    registry = Registry(REGISTRY, scheme="http")
-    image = registry.image(f"charts-test/{builds}", tag)
-    registry.close()
+    images = Registry(REGISTRY, scheme="http")
+    image = images.image(f"charts-test/{builds}", tag)
+    images.close()
     assert image is not None
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from kuberay.transport import Connection
 from tests.cluster.charts.helm import helm
-from tests.cluster.charts.release import image, install, logged_in, reached
+from tests.cluster.charts.release import install, logged_in, reached
 from tests.cluster.charts.services import services_image
+from tests.cluster.charts.values import LEDGER, of_ledger, of_organization, small
 
-LEDGER, ORGANIZATION = "ledger", "org-1"
+ORGANIZATION = "org-1"
 NAME = f"{ORGANIZATION}-substra-backend-api"
 WAIT_S = 240.0
-LITTLE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
 OF_RAY = {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}}
 
 
@@ -28,41 +28,21 @@ def served(connection: Connection) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     body: dict[str, Any] = {"metadata": {"name": name, "labels": labels}}
     connection.request("POST", "/api/v1/namespaces", body=body)
-    small = {
+    little = {
         "enabled": True,
         "image": services_image(),
         "persistence": {"enabled": False},
-        "resources": LITTLE,
+        "resources": small(),
     }
-    ledger = {
-        "image": image(),
-        "channels": [{"name": "mychannel", "organizations": ["MyOrg1MSP"]}],
-        "postgresql": small,
-        "resources": LITTLE,
-    }
+    ledger = {**of_ledger("MyOrg1MSP"), "postgresql": little}
     organization = {
-        "image": image(),
-        "organizationName": "MyOrg1",
-        "orchestrator": {
-            "mspID": "MyOrg1MSP",
-            "host": f"{LEDGER}-server",
-            "channels": [{"mychannel": {}}],
-        },
-        "postgresql": small,
-        "minio": small,
-        "control": {"resources": LITTLE},
-        "server": {
-            "replicaCount": 1,
-            "defaultDomain": f"http://{ORGANIZATION}-substra-backend-server:8000",
-            "resources": LITTLE,
-        },
+        **of_organization(1, f"http://{ORGANIZATION}-substra-backend-server:8000"),
+        "postgresql": little,
+        "minio": little,
         "serve": {
             "mode": "rayservice",
             "head": {"resources": OF_RAY},
             "workers": {"minReplicas": 1, "maxReplicas": 1, "resources": OF_RAY},
-        },
-        "addAccountOperator": {
-            "users": [{"name": "org-1", "secret": "p@sswr0d44", "channel": "mychannel"}],
         },
     }
     try:

@@ -14,14 +14,14 @@ import pytest
 from kuberay.errors import NotFound
 from kuberay.transport import Connection
 from tests.cluster.charts.helm import helm
-from tests.cluster.charts.release import image, install, logged_in, names, reached
+from tests.cluster.charts.release import install, logged_in, names, reached
 from tests.cluster.charts.services import services_image
+from tests.cluster.charts.values import LEDGER, kaniko, of_ledger, of_organization, small
 from tests.cluster.conftest import NODE, REGISTRY
 
-LEDGER, ORGANIZATION = "ledger", "org-1"
+ORGANIZATION = "org-1"
 SERVER = f"{ORGANIZATION}-substra-backend-server"
 NODE_PORT = 30517
-LITTLE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +43,17 @@ def alone(connection: Connection) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def small_values(alone: str, services: str) -> dict[str, Any]:
-    small = {"enabled": True, "image": services, "persistence": {"enabled": False}}
+    little = {
+        "enabled": True,
+        "image": services,
+        "persistence": {"enabled": False},
+        "resources": small(),
+    }
     return {
-        "image": image(),
-        "organizationName": "MyOrg1",
-        "orchestrator": {
-            "mspID": "MyOrg1MSP",
-            "host": f"{LEDGER}-server",
-            "channels": [{"mychannel": {}}],
-        },
-        "postgresql": {**small, "resources": LITTLE},
-        "minio": {**small, "resources": LITTLE},
-        "dockerRegistry": {**small, "nodePort": NODE_PORT, "resources": LITTLE},
+        **of_organization(1, f"http://{SERVER}:8000"),
+        "postgresql": little,
+        "minio": little,
+        "dockerRegistry": {**little, "nodePort": NODE_PORT},
         "containerRegistry": {
             "host": NODE,
             "port": NODE_PORT,
@@ -73,32 +72,14 @@ def small_values(alone: str, services: str) -> dict[str, Any]:
             ],
         },
         "createNamespaces": True,
-        "kaniko": {
-            "image": f"{REGISTRY}/kaniko:1",
-            "arguments": ["--use-new-run"],
-            "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "2Gi"}},
-        },
-        "server": {
-            "replicaCount": 1,
-            "defaultDomain": f"http://{SERVER}:8000",
-            "resources": LITTLE,
-        },
-        "control": {"resources": LITTLE},
-        "addAccountOperator": {
-            "users": [{"name": "org-1", "secret": "p@sswr0d44", "channel": "mychannel"}],
-        },
+        "kaniko": kaniko(),
     }
 
 
 @pytest.fixture(scope="module")
 def network(alone: str, small_values: dict[str, Any], services: str) -> Iterator[str]:
     """Both releases."""
-    ledger = {
-        "image": image(),
-        "channels": [{"name": "mychannel", "organizations": ["MyOrg1MSP"]}],
-        "postgresql": small_values["postgresql"],
-        "resources": LITTLE,
-    }
+    ledger = {**of_ledger("MyOrg1MSP"), "postgresql": small_values["postgresql"]}
     install(LEDGER, "substra-orchestrator", alone, ledger)
     install(ORGANIZATION, "substra-backend", alone, small_values)
     yield alone

@@ -16,13 +16,19 @@ from kuberay.status import head_ready
 from kuberay.transport import Connection
 from tests.cluster.charts.conftest import Database
 from tests.cluster.charts.helm import CHARTS, helm
-from tests.cluster.conftest import NODE, REGISTRY
-from tests.cluster.product import product_image
+from tests.cluster.charts.values import (
+    LEDGER,
+    PORT,
+    kaniko,
+    ledger_database,
+    of_ledger,
+    of_organization,
+    outside,
+    registry,
+)
+from tests.cluster.conftest import NODE
 from tests.cluster.storage.minio_server import MinioServer
 
-CHANNEL = "mychannel"
-LEDGER = "ledger"
-PORT = 8000
 WAIT_S = 240.0
 
 
@@ -74,7 +80,6 @@ class Network:
     store: MinioServer
     new_database: Callable[[], Database]
     make_secret: Callable[..., None]
-    wheels: str  # address of a folder of wheels, for builds
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def install(self) -> None:
@@ -166,60 +171,31 @@ class Network:
 
     def _ledger_values(self, members: list[str]) -> dict[str, Any]:
         database = self._database("ledger-database")
-        return {
-            "image": image(),
-            "channels": [{"name": CHANNEL, "organizations": members}],
-            "database": {
-                "host": database.host,
-                "port": database.port,
-                "name": database.name,
-                "credentialsSecretName": "ledger-database",
-            },
-            "resources": small("400Mi"),
-        }
+        return {**of_ledger(*members), **ledger_database(database, "ledger-database")}
 
     def _values(self, organization: Organization) -> dict[str, Any]:
-        database = self._database(f"{organization.name}-database")
-        peers = [
-            {"name": peer.msp_id, "secret": secret(organization, peer)}
-            for peer in self.organizations
-        ]
+        user = f"{organization.name}-database"
+        values = of_organization(organization.number, organization.domain)
+        accounts = {
+            "incomingOrganizations": [
+                {"name": peer.msp_id, "secret": secret(peer, organization)}
+                for peer in self.organizations
+            ],
+            "outgoingOrganizations": [
+                {"name": peer.msp_id, "secret": secret(organization, peer)}
+                for peer in self.organizations
+            ],
+        }
         return {
-            "image": image(),
-            "organizationName": f"MyOrg{organization.number}",
-            "orchestrator": {
-                "mspID": organization.msp_id,
-                "host": f"{LEDGER}-server",
-                "channels": [{CHANNEL: {"model_export_enabled": True}}],
-            },
-            "database": {
-                "host": database.host,
-                "port": database.port,
-                "database": database.name,
-                "auth": {"credentialsSecretName": f"{organization.name}-database"},
-            },
-            "objectStore": {
-                "url": self.store.address,
-                "bucket": organization.name,
-                "credentialsSecretName": "store",
-            },
+            **values,
+            **outside(self._database(user), user, self.store, organization.name),
             "builder": {
                 "enabled": True,
                 "namespace": organization.builds,
                 "egress": [{"to": [{"ipBlock": {"cidr": f"{NODE}/32"}}]}],
             },
-            "kaniko": {
-                "image": f"{REGISTRY}/kaniko:1",
-                "arguments": ["--use-new-run"],
-                "mirror": True,
-                "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "2Gi"}},
-            },
-            "containerRegistry": {
-                "host": REGISTRY.partition(":")[0],
-                "port": int(REGISTRY.partition(":")[2]),
-                "scheme": "http",
-                "userImageRepository": f"network-test/{organization.builds}",
-            },
+            "kaniko": kaniko(),
+            "containerRegistry": registry(f"network-test/{organization.builds}"),
             "compute": {
                 "enabled": True,
                 "namespace": organization.compute,
@@ -232,48 +208,18 @@ class Network:
                     "limits": {"memory": "512Mi"},
                 },
             },
-            "server": {
-                "replicaCount": 1,
-                "defaultDomain": organization.domain,
-                "resources": small("1Gi"),
-            },
-            "control": {"resources": small("1Gi")},
-            "addAccountOperator": {
-                "users": [
-                    {
-                        "name": organization.name,
-                        "secret": organization.password,
-                        "channel": CHANNEL,
-                    }
-                ],
-                "incomingOrganizations": [
-                    {"name": peer.msp_id, "secret": secret(peer, organization)}
-                    for peer in self.organizations
-                ],
-                "outgoingOrganizations": peers,
-            },
+            "addAccountOperator": {**values["addAccountOperator"], **accounts},
         }
 
     def _database(self, name: str) -> Database:
         made = self.new_database()
-        self.make_secret(
-            self.place, name, DATABASE_USERNAME=made.username, DATABASE_PASSWORD=made.password
-        )
+        self.make_secret(self.place, name, **made.user)
         return made
 
 
 def secret(caller: Organization, called: Organization) -> str:
     """What `caller` shows to `called`."""
     return f"secret-of-{caller.number}-for-{called.number}"
-
-
-def small(memory: str) -> dict[str, dict[str, str]]:
-    return {"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"memory": memory}}
-
-
-def image() -> dict[str, str]:
-    repository, _, tag = product_image().rpartition(":")
-    return {"repository": repository, "tag": tag}
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from substra.sdk.models import ComputePlanStatus
 
+from tests.cluster.charts.values import PORT
 from tests.cluster.conftest import NODE
-from tests.cluster.network.installed import PORT, Network
+from tests.cluster.network.installed import Network
 from tests.cluster.network.test_plan import WAIT_S, built
 from tests.e2e.playground import Playground
 
@@ -16,11 +17,11 @@ PATHS = [
 
 def test_it_finds_nothing_and_reaches_nobody(network: Network, playground: Playground) -> None:
     organization = network.organizations[0]
-    built(playground, "snoop")
+    built(playground, "reach")
     address = network.address(organization.service).removeprefix("http://").partition(":")
     places = [[address[0], int(address[2])], [NODE, 6443], ["kubernetes.default.svc", 443]]
     data = playground.data([*PATHS, *places])
-    task = playground.task(playground.function("snoop"), data.inputs())
+    task = playground.task(playground.function("reach"), data.inputs())
     assert playground.run([task], WAIT_S).status == ComputePlanStatus.done
     found = playground.model(task)
     got = {name: said for name, said in found["report"].items() if said.startswith("got")}
