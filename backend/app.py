@@ -36,6 +36,7 @@ from backend.kit.reading import Reads
 from backend.monitoring.counters import Counters
 from backend.monitoring.queries import count_queries
 from backend.monitoring.requests import CountedRequests
+from backend.monitoring.routes import router as dashboard
 from backend.node import Node
 from backend.schema.routes import router as schema
 from backend.settings import Settings
@@ -64,6 +65,7 @@ ROUTERS = [
     workflow_graph,
     schema,
     runner,
+    dashboard,
 ]
 READ_THREADS = 16  # one a connection of the pool (rule 11), as many that wait for others
 THREADS_BESIDE_POOL = 8  # for what holds a thread without a connection: log-ins, ledger calls

@@ -113,6 +113,7 @@ def _operation(operation: Operation, route: Route) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     schemas = {"key": KEY, "username": text("alice"), "step": text(TASK_STEPS[0]), "pk": COUNT}
+    schemas |= {"cluster": text("compute"), "path": text("api/jobs/")}
     return [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in schemas.items()
@@ -150,6 +151,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses = {str(operation.status): success, "4XX": error, "503": unavailable}
     if operation.method == "GET" and (operation.who != "anyone" or operation.path == "/info/"):
         responses["304"] = {"description": "The caller has it already (`If-None-Match`)."}
+    if operation.path.startswith("/ray-dashboard/"):
+        responses["502"] = {**error, "description": "The cluster's head does not answer."}
     if operation.path == "/performance/export/":
         responses["206"] = {**success, "description": "The range asked for."}
     if operation.path.endswith(DOWNLOADS):

@@ -37,6 +37,7 @@ OPERATIONS = (
     ),
     Operation("GET", "/schema/swagger-ui/", "user", HTML),
     Operation("GET", "/schema/redoc/", "user", HTML),
+    Operation("GET", "/ray-dashboard/{cluster}/{path}", "admin", f"{HTML}, application/json"),
     Operation("POST", "/me/login/", "anyone", ref("Claims"), body=json_or_form(ref("Credentials"))),
     Operation("POST", "/me/refresh/", "refresh cookie", ref("Claims")),
     Operation("GET", "/me/logout/", "anyone", EMPTY),

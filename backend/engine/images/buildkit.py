@@ -26,6 +26,7 @@ UNCONFINED: Mapping[str, Any] = {
     "seccompProfile": {"type": "Unconfined"},
     "appArmorProfile": {"type": "Unconfined"},
 }
+CAPABILITIES = ("SETUID", "SETGID")  # of these two programs; nothing here is root
 _PLACE = "/buildkit"
 _LOGIN = "/login"
 _AUTHORITIES = "/authorities"
@@ -122,6 +123,7 @@ def _container(options: BuildOptions, source: BuildSource) -> dict[str, Any]:
         "CACHE_FORM": "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true",
         "HOME": _PLACE,
         "TMPDIR": f"{_PLACE}/scratch",
+        "USER": "user",  # not root: by this it knows that it has none of root's folders
         "XDG_RUNTIME_DIR": f"{_PLACE}/run",
     }
     if options.docker_config_secret:
@@ -141,7 +143,7 @@ def _container(options: BuildOptions, source: BuildSource) -> dict[str, Any]:
             "runAsGroup": USER,
             "privileged": False,
             "allowPrivilegeEscalation": True,  # newuidmap and newgidmap are set-uid
-            "capabilities": {"drop": ["ALL"], "add": ["SETUID", "SETGID"]},
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
             **(options.security or UNCONFINED),
         },
         "volumeMounts": [

@@ -128,6 +128,10 @@ volumes:
   {{- end }}
   - name: scratch
     emptyDir: {sizeLimit: 1Gi}
+  {{- if .Values.server.dashboard.enabled }}
+  - name: ray-token
+    secret: {secretName: {{ include "backend.rayToken" . }}}
+  {{- end }}
   {{- with include "backend.storeSecret" . }}
   - name: object-store
     secret: {secretName: {{ . }}}
@@ -190,6 +194,9 @@ volumeMounts:
   - {name: servermedias, mountPath: /var/substra/servermedias, readOnly: true}
   {{- end }}
   - {name: scratch, mountPath: /tmp}
+  {{- if .Values.server.dashboard.enabled }}
+  - {name: ray-token, mountPath: /etc/substra/ray-token, readOnly: true}
+  {{- end }}
   {{- if include "backend.storeSecret" . }}
   - {name: object-store, mountPath: /etc/substra/object-store, readOnly: true}
   {{- end }}
@@ -241,6 +248,10 @@ volumeMounts:
   "WORKERS" 0
   "ENABLE_METRICS" $v.server.metrics.enabled
 }}
+{{- if $v.server.dashboard.enabled }}
+{{- $_ := set $settings "RAY_DASHBOARDS" (include "backend.dashboards" . | fromJson) }}
+{{- $_ := set $settings "RAY_TOKEN_PATH" "/etc/substra/ray-token/auth_token" }}
+{{- end }}
 {{- with $v.server.commonHostDomain }}{{ $_ := set $settings "COMMON_HOST_DOMAIN" . }}{{ end }}
 {{- if include "backend.storeSecret" . }}{{ $_ := set $settings "OBJECTSTORE_CREDENTIALS_FOLDER" "/etc/substra/object-store" }}{{ end }}
 {{- if $v.objectStore.caSecretName }}{{ $_ := set $settings "OBJECTSTORE_CA_PATH" "/etc/substra/object-store-ca/ca.crt" }}{{ end }}

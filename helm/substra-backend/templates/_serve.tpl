@@ -1,3 +1,20 @@
+{{/* The Secret with Ray's token, where the API shows the dashboard. */}}
+{{- define "backend.rayToken" -}}
+{{ include "backend.name" . }}-ray-token
+{{- end }}
+
+{{/* Dashboards by name, as JSON. */}}
+{{- define "backend.dashboards" -}}
+{{- $found := dict }}
+{{- if .Values.compute.enabled }}
+{{- $_ := set $found "compute" (printf "http://%s-head-svc.%s.svc:8265" (include "compute.cluster" .) .Values.compute.namespace) }}
+{{- end }}
+{{- if eq .Values.serve.mode "rayservice" }}
+{{- $_ := set $found "api" (printf "http://%s-api-head-svc:8265" (include "backend.name" .)) }}
+{{- end }}
+{{- $found | toJson }}
+{{- end }}
+
 {{/* Serve's own configuration; only the settings' path travels through Ray. */}}
 {{- define "backend.serveConfiguration" -}}
 {{- $v := .Values.serve }}

@@ -1,5 +1,6 @@
 """The charts rendered in many ways, each object shown to the real API server, which would take it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -118,6 +119,30 @@ def test_heads_find_their_state_in_redis_and_may_reach_it() -> None:
     }
     for policy in policies:
         assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in policy["spec"]["egress"]
+
+
+def test_dashboards_of_both_clusters_are_named_and_their_token_is_one() -> None:
+    found = rendered("substra-backend", variant("substra-backend", "dashboard"))
+    tokens = {
+        document["metadata"]["name"]: document["data"]["auth_token"]
+        for document in found
+        if document["kind"] == "Secret" and "auth_token" in document.get("data", {})
+    }
+    assert set(tokens) == {"it-compute", "it-substra-backend-ray-token"}
+    assert len(set(tokens.values())) == 1
+    service = next(document["spec"] for document in found if document["kind"] == "RayService")
+    options = service["rayClusterConfig"]["authOptions"]
+    assert options == {"mode": "token", "secretName": "it-substra-backend-ray-token"}
+    settings = next(
+        json.loads(document["data"]["settings.json"])
+        for document in found
+        if document["metadata"]["name"] == "it-substra-backend-settings"
+    )
+    assert settings["RAY_DASHBOARDS"] == {
+        "compute": "http://it-compute-head-svc.default-compute.svc:8265",
+        "api": "http://it-substra-backend-api-head-svc:8265",
+    }
+    assert "auth_token" not in json.dumps(settings).replace("/ray-token/auth_token", "")
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,16 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "substra-backend",
+        "dashboard",
+        {
+            "server": {"dashboard": {"enabled": True}},
+            "serve": {"mode": "rayservice"},
+            "compute": {"enabled": True, "namespace": "default-compute"},
+            "containerRegistry": {"host": "registry"},
+        },
+    ),
+    (
+        "substra-backend",
         "BuildKit",
         {
             "builder": {"enabled": True, "namespace": "builds", "kind": "buildkit"},

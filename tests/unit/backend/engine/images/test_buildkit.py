@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from backend.engine.images.build_job import BuildOptions
-from backend.engine.images.buildkit import BuildKit, buildctl_arguments, daemon_configuration
+from backend.engine.images.buildkit import (
+    CAPABILITIES,
+    BuildKit,
+    buildctl_arguments,
+    daemon_configuration,
+)
 from tests.unit.backend.engine.images.test_build_job import OPTIONS, SOURCE
 
 
@@ -25,7 +30,7 @@ def variables(options: BuildOptions = OPTIONS) -> dict[str, str]:
 def test_nothing_is_root() -> None:
     security = container()["securityContext"]
     assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 1000)
-    assert security["capabilities"] == {"drop": ["ALL"], "add": ["SETUID", "SETGID"]}
+    assert security["capabilities"] == {"drop": ["ALL"], "add": list(CAPABILITIES)}
 
 
 def test_profiles_of_the_node_may_confine_it() -> None:
