@@ -18,7 +18,12 @@ def _driver(url: str) -> str:
 
 _PLAIN = ("postgresql", "postgres")
 # Pages come from memory or from flash: an index costs what it reads, not what a disk's arm would.
-_OPTIONS = "-c timezone=UTC -c synchronous_commit=off -c random_page_cost=1.1"
+_OPTIONS = (
+    "-c timezone=UTC -c synchronous_commit=off -c random_page_cost=1.1"
+    # A machine without power says no word: its locks are let go within half a minute, not in two hours.
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=30000"
+)
 DURABLE = "SET LOCAL synchronous_commit = on"
 """First statement of a transaction on one of our connections that is to survive a crash of PostgreSQL."""
 

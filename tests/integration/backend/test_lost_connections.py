@@ -55,3 +55,16 @@ def test_prepared_query_on_a_dropped_connection_fails_like_any_other(database_ur
     with database.reading() as connection:
         assert statement.rows(connection, {"by": 2})[0].half == 1
     database.dispose()
+
+
+def test_locks_of_a_machine_that_is_gone_are_let_go(database_url: str) -> None:
+    """PostgreSQL looks whether the client's machine is there: an open transaction may hold a loop's lease."""
+    database = Database(database_url, size=1)
+    with database.reading() as connection:
+        shown = [
+            connection.exec_driver_sql(f"SHOW {name}").scalar()
+            for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+        ]
+    database.dispose()
+    idle, interval, count = map(int, shown)  # type: ignore[arg-type]
+    assert 0 < idle + interval * count <= 30
