@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-MOST_NAMES = 200
+MOST_NAMES = 2000  # scikit-learn and pandas are 1,500 modules
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}(\.[A-Za-z][A-Za-z0-9_]{0,60}){0,6}")
-_LONGEST_FILE = 1 << 16
+_LONGEST_FILE = 1 << 18
 
 
 class Learned:

@@ -16,7 +16,8 @@ from importlib.machinery import SourceFileLoader
 from types import TracebackType
 from typing import Any
 
-MOST_NAMES = 200
+MOST_NAMES = 2000
+_REPORTED = 50_000  # characters of names a task: the rest is learned by the next one
 _LONGEST_NAME = 100
 _NEVER = frozenset(("__main__", "antigravity", "idlelib", "test", "this", "turtledemo"))
 _STANDARD = frozenset(getattr(sys, "stdlib_module_names", ())) - _NEVER  # none before Python 3.10
@@ -148,7 +149,16 @@ def gained(
             own.append(module)
     learned.sort(key=lambda name: name.count("."))
     learned += [name for name in standard if _is_public(name)]
-    return learned[:MOST_NAMES], own
+    return _fitting(learned), own
+
+
+def _fitting(names: list[str]) -> list[str]:
+    left = _REPORTED
+    for count, name in enumerate(names):
+        left -= len(name) + 4  # quotes, comma, space
+        if left < 0:
+            return names[:count]
+    return names
 
 
 def _newest(before: frozenset[str], left: int) -> list[str]:

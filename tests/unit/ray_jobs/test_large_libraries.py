@@ -1,13 +1,16 @@
 """What makes a function with large libraries cheap: few pages, and old modules that nobody touches."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from ray_jobs.inner import script
+from ray_jobs.learned import Learned
 
 COLLAPSED = """
 import os, sys
@@ -78,3 +81,27 @@ def test_new_modules_are_found_when_a_script_loads_an_old_one_again(modules: Unt
     modules["later"] = _module("later")
     learned, _ = script.gained(before, len(before), "/environment")
     assert learned == ["new", "later"]
+
+
+def test_names_of_a_library_of_a_thousand_modules_are_learned_by_two_tasks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A report holds what fits a pipe; scikit-learn alone has more modules than were once kept in all."""
+    names = [f"package.part{number}.some_module_of_a_long_name" for number in range(1500)]
+    found = {name: _of_package(name) for name in ("__main__", *names)}
+    monkeypatch.setattr(
+        script, "sys", SimpleNamespace(modules=found, prefix="/p", base_prefix="/p")
+    )
+    learned = Learned(tmp_path)
+    first, _own = script.gained(frozenset(), 0, "/environment")
+    assert len(json.dumps(first)) < 60_000
+    learned.add("key", first)
+    second, _own = script.gained(frozenset(first), 0, "/environment")
+    assert learned.add("key", second) == names
+    assert learned.names("key") == names
+
+
+def _of_package(name: str) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = f"/environment/{name.replace('.', '/')}.py"
+    return module
