@@ -2,6 +2,7 @@
 #
 #   docker build --tag substra-ray .          make images builds and pushes, with docker, podman or buildah
 #
+# `--target dev` builds the development image: debugger, profiler, tests, and sources that may change in a running pod.
 # PYTHON_IMAGE may be any Linux with Python 3.11 or 3.12 and its venv module.
 ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim
 
@@ -32,9 +33,21 @@ RUN cd /src && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel
 # The first process of function containers, with an interpreter of its own: docs/kuberay.md.
 RUN cd /tmp && /opt/substra/bin/python -m ray_jobs.agent.bundle /opt/substra/agent
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS product
 COPY --from=build /opt/substra /opt/substra
 ENV PATH=/opt/substra/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 1001:1001
 WORKDIR /tmp
 ENTRYPOINT ["substra-ray"]
+
+FROM build AS develop
+COPY requirements/develop.txt /src/requirements/
+RUN /tmp/builder/bin/python -m pip --python /opt/substra/bin/python install --require-hashes --requirement /src/requirements/develop.txt
+
+# What runs is /src, writable: the compiled copy is never compared with its source.
+FROM product AS dev
+COPY --from=develop /opt/substra /opt/substra
+COPY --from=develop --chown=1001:1001 /src /src
+ENV PYTHONPATH=/src
+
+FROM product

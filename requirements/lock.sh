@@ -12,6 +12,7 @@ options=(--quiet --universal --python-version 3.11 --generate-hashes --no-emit-i
 "$uv" pip compile "${options[@]}" pyproject.toml --extra local --extra demo --extra dev --output-file requirements/all.txt
 # What images hold is what was tested: a part of the whole set.
 "$uv" pip compile "${options[@]}" pyproject.toml --constraint requirements/all.txt --output-file requirements/base.txt
+"$uv" pip compile "${options[@]}" requirements/develop.in --constraint requirements/all.txt --output-file requirements/develop.txt
 echo hatchling | "$uv" pip compile "${options[@]}" - --constraint requirements/all.txt --output-file requirements/build.txt
 uv_version=$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements/all.txt)
 echo "uv==$uv_version" | "$uv" pip compile "${options[@]}" - --output-file requirements/uv.txt

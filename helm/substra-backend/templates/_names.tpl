@@ -56,6 +56,16 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* How a process of ours is started. Takes root, words (a list). In development under a debugger, and again after each change below /src. */}}
+{{- define "backend.command" -}}
+{{- if .root.Values.development.enabled }}
+{{- $debugger := printf "python -m debugpy --listen 127.0.0.1:%d" (int .root.Values.development.debuggerPort) }}
+{{- list "watchfiles" "--filter" "python" (printf "%s %s" $debugger (join " " .words)) "/src" | toJson }}
+{{- else }}
+{{- prepend .words "python" | toJson }}
+{{- end }}
+{{- end }}
+
 {{/* Volumes and mounts of the builder: of the control plane only. */}}
 {{- define "backend.builderVolumes" -}}
 {{- with .Values.containerRegistry.dockerConfigSecretName }}
@@ -159,7 +169,7 @@ volumes:
 {{- define "backend.container" -}}
 image: {{ include "backend.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-securityContext: {{- include "backend.containerSecurity" . | nindent 2 }}
+securityContext: {{- include "backend.containerSecurity" . | replace "Filesystem: true" (printf "Filesystem: %t" (not .Values.development.enabled)) | nindent 2 }}
 env:
   - {name: SUBSTRA_RAY_SETTINGS, value: /etc/substra/settings/settings.json}
   - name: SECRET_KEY

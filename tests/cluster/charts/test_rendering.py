@@ -179,6 +179,28 @@ def test_gateway_sends_uploads_and_runners_to_the_plain_deployment() -> None:
     assert serve["backendRefs"][0]["name"] == "it-substra-backend-api-serve-svc"
 
 
+def test_development_reloads_under_a_debugger_and_only_our_processes_may_write() -> None:
+    change = {"development": {"enabled": True, "debuggerPort": 5679}}
+    small = variant("substra-backend", "small services")
+    found = rendered("substra-backend", merged(small, change))
+    containers = {
+        document["metadata"]["name"].removeprefix("it-substra-backend-"): container
+        for document in found
+        if document["kind"] == "Deployment"
+        for container in document["spec"]["template"]["spec"]["containers"]
+    }
+    for name, module in (("server", "backend.asgi"), ("control", "backend.engine.actors")):
+        *watch, command, place = containers[name]["command"]
+        assert (watch, place) == (["watchfiles", "--filter", "python"], "/src")
+        assert command.startswith(f"python -m debugpy --listen 127.0.0.1:5679 -m {module} ")
+    writable = {
+        name
+        for name, container in containers.items()
+        if not container["securityContext"]["readOnlyRootFilesystem"]
+    }
+    assert writable == {"server", "control"}
+
+
 @pytest.mark.parametrize("chart", NAMES)
 def test_lint(chart: str) -> None:
     assert "0 chart(s) failed" in helm(
