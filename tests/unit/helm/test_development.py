@@ -17,11 +17,12 @@ def test_image_without_a_target_is_the_product_and_dev_comes_from_it() -> None:
     assert "develop" not in text
 
 
-def test_development_packages_are_pinned_and_do_not_change_the_products() -> None:
-    def pins(name: str) -> dict[str, str]:
-        text = (ROOT / "requirements" / name).read_text("utf-8")
-        return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, re.MULTILINE))
+def pins(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / name).read_text("utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, re.MULTILINE))
 
+
+def test_development_packages_are_pinned_and_do_not_change_the_products() -> None:
     develop, product = pins("develop.txt"), pins("base.txt")
     assert {"debugpy", "py-spy", "pytest", "watchfiles"} <= set(develop)
     both = develop.keys() & product.keys()
@@ -42,10 +43,11 @@ def test_dev_builds_the_target_and_syncs_what_the_image_runs() -> None:
     assert "sync" not in configuration()["build"]["artifacts"][0]
 
 
-def test_only_dev_runs_in_development() -> None:
-    def developed(names: list[str]) -> list[bool]:
-        found = [it for it in releases(names) if it.chart == "substra-backend"]
-        return [it.values.get("development", {}).get("enabled", False) for it in found]
+def developed(names: list[str]) -> list[bool]:
+    found = [it for it in releases(names) if it.chart == "substra-backend"]
+    return [it.values.get("development", {}).get("enabled", False) for it in found]
 
+
+def test_only_dev_runs_in_development() -> None:
     assert developed(["dev"]) == [True, True]
     assert developed([]) == [False, False]
