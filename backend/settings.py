@@ -208,7 +208,8 @@ class Settings(BaseSettings):
     IMAGES_MAX_BYTES: int = Field(default=50 << 30, ge=0)  # layers and unpacked images
     PACKAGES_MAX_BYTES: int = Field(default=10 << 30, ge=0)  # the builder's package cache
     ENABLE_METRICS: bool = True
-    RAY_DASHBOARDS: dict[str, str] = Field(default_factory=dict)  # for administrators: name, address
+    # for administrators: name, address
+    RAY_DASHBOARDS: dict[str, str] = Field(default_factory=dict)
     RAY_TOKEN_PATH: Path | None = None  # with Ray's token, for these
     METRICS_TOKEN: str = Field(default="", repr=False)  # unset: for this machine's processes only
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import ssl
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from backend.engine.images.build_states import BAD_ARCHIVE
 from backend.engine.images.context import ContextError, unpack_context
 
 TIMEOUT_S = 60.0
-ATTEMPTS = 4
+ATTEMPTS = 6
+PAUSE_S = 0.5
+"""After the first attempt, then twice as long each time: policies learn of a new pod a moment late."""
 MESSAGE = Path("/dev/termination-log")
 
 
@@ -51,7 +54,9 @@ def fetch(url: str, target: Path, checksum: str, trusted: ssl.SSLContext) -> Non
         NotFetched: it did not come, or its SHA-256 is not `checksum`. The URL is not repeated: it is a secret.
     """
     reason = ""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
         digest = hashlib.sha256()
         try:
             with (

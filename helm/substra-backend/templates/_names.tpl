@@ -320,7 +320,7 @@ volumeMounts:
 {{/* Where the store is: the address from the values, or the small one of this chart. */}}
 {{- define "backend.storeUrl" -}}
 {{- if .Values.minio.enabled -}}
-http://{{ include "backend.name" . }}-minio:9000
+http://{{ include "backend.name" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- else -}}
 {{- $url := required "objectStore.url, or minio.enabled" .Values.objectStore.url }}
 {{- ternary $url (printf "http://%s" $url) (contains "://" $url) }}

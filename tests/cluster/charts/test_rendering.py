@@ -201,6 +201,15 @@ def test_development_reloads_under_a_debugger_and_only_our_processes_may_write()
     assert writable == {"server", "control"}
 
 
+def test_small_store_has_a_name_that_other_namespaces_know() -> None:
+    """Pods of builds and of functions get addresses of its files."""
+    given = values("substra-backend", {"minio": {"enabled": True}})
+    documents = rendered("substra-backend", given, "org-1")
+    (settings,) = (it for it in documents if it["metadata"]["name"].endswith("-settings"))
+    found = json.loads(settings["data"]["settings.json"])["OBJECTSTORE_URL"]
+    assert found.endswith("-minio.org-1.svc:9000")
+
+
 @pytest.mark.parametrize("chart", NAMES)
 def test_lint(chart: str) -> None:
     assert "0 chart(s) failed" in helm(

@@ -7,7 +7,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from backend.engine.images import fetch_context
@@ -62,6 +64,7 @@ def message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "termination-log"
     path.touch()
     monkeypatch.setattr(fetch_context, "MESSAGE", path)
+    monkeypatch.setattr(fetch_context, "PAUSE_S", 0.0)
     return path
 
 
@@ -79,6 +82,31 @@ def test_archive_is_unpacked(serve: Serve, target: Path, message: Path, cuts: in
     assert (target / "content" / "Dockerfile").read_text() == "FROM x"
     assert sorted(path.name for path in target.iterdir()) == ["content"]
     assert message.read_text() == ""
+
+
+class Late:
+    """Stands for a network whose policies do not know a new pod yet: connections are refused at first."""
+
+    def __init__(self, refusals: int) -> None:
+        self._left, self._open = refusals, httpx.stream
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self._left -= 1
+        if self._left >= 0:
+            raise httpx.ConnectError("refused")
+        return self._open(*arguments, **options)
+
+
+def test_store_that_lets_a_new_pod_in_a_moment_late_is_asked_again(
+    serve: Serve, target: Path, message: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    variables = serve(archive(Dockerfile="FROM x", a=""))
+    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr(httpx, "stream", Late(4))
+    monkeypatch.setattr(fetch_context, "PAUSE_S", 0.5)
+    assert fetch_context.main(variables, target) == 0
+    assert pauses == [0.5, 1.0, 2.0, 4.0]
 
 
 @pytest.mark.parametrize(
